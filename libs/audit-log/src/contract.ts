@@ -1,0 +1,2 @@
+/** Name of the service's reader of the AUDIT stream. */
+export const AUDIT_READER = 'audit-log';

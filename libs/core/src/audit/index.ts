@@ -1,0 +1,1 @@
+export { Audit, type AuditEntry, type StoredAuditEntry } from './audit.js';

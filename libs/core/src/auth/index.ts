@@ -1,0 +1,2 @@
+export * from './api-keys.js';
+export { ROLES, type Role } from './roles.js';

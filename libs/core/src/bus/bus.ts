@@ -1,0 +1,117 @@
+import { jetstream, jetstreamManager, type JetStreamClient, type JetStreamManager } from '@nats-io/jetstream';
+import { type KV, Kvm } from '@nats-io/kv';
+import { connect, credsAuthenticator, type NatsConnection, type Subscription } from '@nats-io/transport-node';
+import { randomBytes } from 'node:crypto';
+import type { Logger } from '../telemetry/index.js';
+import { decodeEntry, type EntryItem } from '../messages/index.js';
+import { checkServerVersion, controlSubject, LEASES_BUCKET, REGISTRY_BUCKET } from './streams.js';
+
+export interface BusOptions {
+  url: string;
+  /** Shown by the server's monitoring. */
+  name: string;
+  partitions: number;
+  leaseTtlMs: number;
+  logger: Logger;
+}
+
+/** The connection of one process to NATS, and the few things that everything on the bus shares. */
+export class Bus {
+  /** Unique for this process run: origin of entries, holder of leases. */
+  readonly instance = randomBytes(8).toString('hex');
+  private readonly reconnectListeners = new Set<() => void>();
+
+  private constructor(
+    readonly connection: NatsConnection,
+    readonly js: JetStreamClient,
+    readonly jsm: JetStreamManager,
+    readonly leases: KV,
+    readonly registry: KV,
+    readonly options: BusOptions,
+    /** Identity of the lease bucket: epochs are comparable only within one. */
+    readonly leaseGeneration: string,
+  ) {
+    void this.watchStatus();
+  }
+
+  /** @throws Error when the server cannot be reached, is too old, or the migration job has not run. */
+  static async connect(options: BusOptions): Promise<Bus> {
+    const url = new URL(options.url.split(',')[0]!);
+    const connection = await connect({
+      servers: options.url.split(',').map((each) => new URL(each.trim()).host),
+      name: options.name,
+      ...(url.username ? { user: decodeURIComponent(url.username), pass: decodeURIComponent(url.password) } : {}),
+      ...(url.searchParams.get('creds')
+        ? { authenticator: credsAuthenticator(Buffer.from(url.searchParams.get('creds')!, 'base64')) }
+        : {}),
+      maxReconnectAttempts: -1,
+      reconnectTimeWait: 250,
+      reconnectJitter: 250,
+      pingInterval: 10_000,
+      noEcho: false,
+    });
+    try {
+      checkServerVersion(connection.info!.version);
+      const kvm = new Kvm(connection);
+      const registry = await kvm.open(REGISTRY_BUCKET);
+      const recorded = await registry.get('partitions').catch(() => null);
+      if (!recorded)
+        throw new Error('the streams do not exist yet: run the migration job (`npm run up` does) before any service');
+      if (recorded.string() !== String(options.partitions))
+        throw new Error(
+          `ORRERY_PARTITIONS is ${options.partitions}, but this installation was made with ${recorded.string()} partitions`,
+        );
+      const leases = await kvm.open(LEASES_BUCKET);
+      const generation = (await leases.status()).streamInfo.created;
+      return new Bus(
+        connection,
+        jetstream(connection),
+        await jetstreamManager(connection),
+        leases,
+        registry,
+        options,
+        generation,
+      );
+    } catch (error) {
+      await connection.close();
+      throw error;
+    }
+  }
+
+  get partitions(): number {
+    return this.options.partitions;
+  }
+
+  get logger(): Logger {
+    return this.options.logger;
+  }
+
+  /** Calls back after each reconnection: what was published meanwhile without a stream was missed. */
+  onReconnect(listener: () => void): () => void {
+    this.reconnectListeners.add(listener);
+    return () => this.reconnectListeners.delete(listener);
+  }
+
+  /** Changes of one kind as they happen. The stream keeps them; a cache needs only those that come while it holds something. */
+  onControl(kind: string, listener: (item: EntryItem) => void): Subscription {
+    return this.connection.subscribe(controlSubject(kind), {
+      callback: (error, message) => {
+        if (error) return;
+        for (const item of decodeEntry(message.data)) listener(item);
+      },
+    });
+  }
+
+  private async watchStatus(): Promise<void> {
+    for await (const status of this.connection.status()) {
+      if (status.type === 'reconnect') {
+        this.logger.info('reconnected to NATS');
+        for (const listener of this.reconnectListeners) listener();
+      } else if (status.type === 'disconnect') this.logger.warn('lost the connection to NATS');
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.connection.drain();
+  }
+}

@@ -1,0 +1,15 @@
+export { Bus, type BusOptions } from './bus.js';
+export { LeaseManager, type LeaseListener } from './leases.js';
+export { PartitionReader, type AfterCommit, type ReaderOptions, type ReadItem } from './partition-reader.js';
+export { OutboxRelay } from './outbox-relay.js';
+export { deregisterReader, FencedError, purgeRead } from './positions.js';
+export {
+  BusUnavailableError,
+  NUMBER_HEADER,
+  ORIGIN_HEADER,
+  PackingPublisher,
+  type PublishReceipt,
+} from './publisher.js';
+export { callRpc, defineRpc, serveRpc, RpcError, RpcUnavailableError, type Rpc } from './rpc.js';
+export * from './streams.js';
+export { VersionedCache } from './versioned-cache.js';

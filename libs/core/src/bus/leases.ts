@@ -1,0 +1,139 @@
+import type { KvEntry } from '@nats-io/kv';
+import { type Bus } from './bus.js';
+
+export interface LeaseListener {
+  /** The lease is ours. The epoch grows with every change of owner and every renewal. */
+  acquired(key: number, epoch: number): void;
+  /** The lease is no longer ours, or may not be: stop at once. */
+  lost(key: number): void;
+}
+
+/**
+ * Shares `count` keys among the instances that use the same name, each key held by one instance at a time.
+ * A lease that is not renewed expires; its revision is the epoch by which a database refuses a late owner.
+ */
+export class LeaseManager {
+  private readonly held = new Map<number, { revision: number; renewed: number }>();
+  private readonly interval: number;
+  private timer?: NodeJS.Timeout;
+  private running?: Promise<void>;
+  private stopped = false;
+
+  constructor(
+    private readonly bus: Bus,
+    private readonly name: string,
+    private readonly count: number,
+    private readonly listener: LeaseListener,
+  ) {
+    this.interval = bus.options.leaseTtlMs / 3;
+  }
+
+  async start(): Promise<void> {
+    await this.bus.leases.put(this.memberKey, '1');
+    await this.tick();
+  }
+
+  /** Epoch of a key that this instance holds now, else undefined. */
+  epoch(key: number): number | undefined {
+    const lease = this.held.get(key);
+    return lease && Date.now() - lease.renewed < this.bus.options.leaseTtlMs ? lease.revision : undefined;
+  }
+
+  get keys(): number[] {
+    return [...this.held.keys()];
+  }
+
+  /** Gives a key up without deleting it, because a database said that another instance owns it. */
+  forget(key: number): void {
+    if (this.held.delete(key)) this.listener.lost(key);
+  }
+
+  /** Releases everything, so that others need not wait for the leases to expire. Call after the work has stopped. */
+  async stop(): Promise<void> {
+    this.stopped = true;
+    clearTimeout(this.timer);
+    await this.running;
+    const held = [...this.held];
+    this.held.clear();
+    await Promise.allSettled([
+      this.bus.leases.delete(this.memberKey),
+      ...held.map(([key, lease]) => this.bus.leases.delete(this.leaseKey(key), { previousSeq: lease.revision })),
+    ]);
+  }
+
+  private get memberKey(): string {
+    return `${this.name}.member.${this.bus.instance}`;
+  }
+
+  private leaseKey(key: number): string {
+    return `${this.name}.lease.${key}`;
+  }
+
+  private async tick(): Promise<void> {
+    this.running = this.share().catch((error: unknown) => {
+      this.bus.logger.warn({ leases: this.name, error: String(error) }, 'could not renew leases');
+      this.dropExpired();
+    });
+    await this.running;
+    if (!this.stopped) this.timer = setTimeout(() => void this.tick(), this.interval);
+  }
+
+  private async share(): Promise<void> {
+    this.dropExpired();
+    await this.bus.leases.put(this.memberKey, '1');
+    await Promise.all([...this.held.keys()].map((key) => this.renew(key)));
+    const members = new Set([this.memberKey]);
+    for await (const key of await this.bus.leases.keys(`${this.name}.member.*`)) members.add(key);
+    const fair = Math.ceil(this.count / members.size);
+    const surplus = [...this.held.keys()].slice(fair);
+    for (const key of surplus) await this.release(key);
+    if (surplus.length > 0) return;
+    for (let key = 0; key < this.count && this.held.size < fair && !this.stopped; key++)
+      if (!this.held.has(key)) await this.acquire(key);
+  }
+
+  private async renew(key: number): Promise<void> {
+    const lease = this.held.get(key)!;
+    const asked = Date.now();
+    try {
+      const revision = await this.bus.leases.update(this.leaseKey(key), this.bus.instance, lease.revision);
+      lease.revision = revision;
+      lease.renewed = asked;
+    } catch (error) {
+      // An answer that was lost leaves our own newer revision behind; anything else means another owner.
+      const entry: KvEntry | null = await this.bus.leases.get(this.leaseKey(key));
+      if (entry?.operation === 'PUT' && entry.string() === this.bus.instance) {
+        lease.revision = entry.revision;
+        lease.renewed = asked;
+      } else {
+        this.bus.logger.warn({ lease: this.leaseKey(key), error: String(error) }, 'lost a lease');
+        this.forget(key);
+      }
+    }
+  }
+
+  private async acquire(key: number): Promise<void> {
+    const asked = Date.now();
+    try {
+      const revision = await this.bus.leases.create(this.leaseKey(key), this.bus.instance);
+      if (this.stopped) return;
+      this.held.set(key, { revision, renewed: asked });
+      this.listener.acquired(key, revision);
+    } catch {
+      // Another instance holds it.
+    }
+  }
+
+  private async release(key: number): Promise<void> {
+    const lease = this.held.get(key);
+    if (!lease) return;
+    this.held.delete(key);
+    this.listener.lost(key);
+    await this.bus.leases.delete(this.leaseKey(key), { previousSeq: lease.revision });
+  }
+
+  private dropExpired(): void {
+    for (const [key, lease] of this.held)
+      if (Date.now() - lease.renewed >= this.bus.options.leaseTtlMs) this.forget(key);
+  }
+}

@@ -1,0 +1,186 @@
+import { headers as natsHeaders } from '@nats-io/transport-node';
+import pg from 'pg';
+import { outboxChannel, type Database } from '../database/index.js';
+import { encodeEntry } from '../messages/index.js';
+import type { Bus } from './bus.js';
+import { LeaseManager } from './leases.js';
+import { NUMBER_HEADER, ORIGIN_HEADER } from './publisher.js';
+
+const MAX_ROWS = 2000;
+const MAX_ITEMS = 200;
+const RETRY_MS = 500;
+
+interface Row {
+  id: string;
+  subject: string;
+  header: string;
+  body: string;
+  entry: string | null;
+}
+
+/**
+ * Publishes a service's outbox, one instance at a time, woken by PostgreSQL's NOTIFY. Rows get their entry number
+ * before they are first published and keep it, so that an entry that is published again is recognized by its readers.
+ */
+export class OutboxRelay {
+  private readonly leases: LeaseManager;
+  private listener?: pg.Client;
+  private working = false;
+  private again = false;
+  private stopped = false;
+  private retry?: NodeJS.Timeout;
+
+  constructor(
+    private readonly bus: Bus,
+    private readonly database: Database,
+  ) {
+    this.leases = new LeaseManager(bus, `outbox-${database.options.schema.name}`, 1, {
+      acquired: () => void this.listen(),
+      lost: () => void this.unlisten(),
+    });
+  }
+
+  async start(): Promise<void> {
+    await this.leases.start();
+  }
+
+  async stop(): Promise<void> {
+    this.stopped = true;
+    clearTimeout(this.retry);
+    await this.unlisten();
+    while (this.working) await new Promise((resolve) => setTimeout(resolve, 5));
+    await this.leases.stop();
+  }
+
+  private async listen(): Promise<void> {
+    const client = new pg.Client({
+      connectionString: this.database.options.url,
+      application_name: `${this.database.options.schema.name}-outbox`,
+      keepAlive: true,
+    });
+    this.listener = client;
+    const restart = (error?: unknown): void => {
+      if (this.listener !== client || this.stopped) return;
+      this.bus.logger.warn(
+        { schema: this.database.options.schema.name, error: String(error ?? 'connection ended') },
+        'the outbox no longer hears PostgreSQL; connecting again',
+      );
+      delete this.listener;
+      client.end().catch(() => undefined);
+      this.retry = setTimeout(() => this.leases.epoch(0) !== undefined && void this.listen(), RETRY_MS);
+    };
+    client.on('error', restart);
+    client.on('end', () => restart());
+    client.on('notification', () => this.wake());
+    try {
+      await client.connect();
+      await client.query(`LISTEN ${outboxChannel(this.database.options.schema.name)}`);
+      this.wake();
+    } catch (error) {
+      restart(error);
+    }
+  }
+
+  private async unlisten(): Promise<void> {
+    const client = this.listener;
+    delete this.listener;
+    await client?.end().catch(() => undefined);
+  }
+
+  private wake(): void {
+    this.again = true;
+    if (this.working) return;
+    this.working = true;
+    void (async () => {
+      while (this.again && !this.stopped) {
+        this.again = false;
+        try {
+          if (await this.relay()) this.again = true;
+        } catch (error) {
+          this.bus.logger.warn(
+            { schema: this.database.options.schema.name, error: String(error) },
+            'could not publish the outbox; trying again',
+          );
+          await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+          this.again = true;
+        }
+      }
+      this.working = false;
+    })();
+  }
+
+  /** Publishes one page. @returns whether there may be more. */
+  private async relay(): Promise<boolean> {
+    const epoch = this.leases.epoch(0);
+    if (epoch === undefined) return false;
+    const { origin, rows } = await this.number(epoch);
+    if (!origin || rows.length === 0) return false;
+    const groups = new Map<string, Row[]>();
+    for (const row of rows) {
+      const group = groups.get(row.entry!);
+      if (group) group.push(row);
+      else groups.set(row.entry!, [row]);
+    }
+    // Entries of one subject one after the other, in the order of their numbers; subjects side by side.
+    const subjects = new Map<string, Array<[string, Row[]]>>();
+    for (const [entry, group] of groups) {
+      const list = subjects.get(group[0]!.subject);
+      if (list) list.push([entry, group]);
+      else subjects.set(group[0]!.subject, [[entry, group]]);
+    }
+    await Promise.all(
+      [...subjects].map(async ([subject, entries]) => {
+        for (const [entry, group] of entries) {
+          const headers = natsHeaders();
+          headers.set(ORIGIN_HEADER, origin);
+          headers.set(NUMBER_HEADER, entry);
+          await this.bus.js.publish(subject, encodeEntry(group), { headers });
+        }
+      }),
+    );
+    await this.database.query('DELETE FROM outbox WHERE id = ANY($1::bigint[])', [rows.map((row) => row.id)]);
+    return rows.length >= MAX_ROWS;
+  }
+
+  // Identity values become visible out of order when transactions overlap, so they cannot be the numbers: numbers are
+  // given here, to what is visible, by the one relay that holds the newest epoch.
+  private number(epoch: number): Promise<{ origin?: string; rows: Row[] }> {
+    return this.database.transaction(async (manager) => {
+      const [relay] = (await manager
+        .query(
+          `UPDATE outbox_relay SET epoch = $1, generation = $2 WHERE epoch <= $1 OR generation <> $2 RETURNING origin`,
+          [epoch, this.bus.leaseGeneration],
+        )
+        .then((result: [Array<{ origin: string }>]) => result[0])) as Array<{ origin: string }>;
+      if (!relay) {
+        this.leases.forget(0);
+        return { rows: [] };
+      }
+      const rows = (await manager.query(
+        `SELECT id, subject, header, body, entry FROM outbox ORDER BY entry NULLS LAST, id LIMIT ${MAX_ROWS}`,
+      )) as Row[];
+      const open = new Map<string, { entry: string; count: number }>();
+      const ids: string[] = [];
+      const entries: string[] = [];
+      for (const row of rows) {
+        if (row.entry !== null) continue;
+        let current = open.get(row.subject);
+        if (!current || current.count >= MAX_ITEMS) {
+          const [next] = (await manager.query(`SELECT nextval('outbox_entry') AS entry`)) as Array<{ entry: string }>;
+          current = { entry: next!.entry, count: 0 };
+          open.set(row.subject, current);
+        }
+        current.count++;
+        row.entry = current.entry;
+        ids.push(row.id);
+        entries.push(row.entry);
+      }
+      if (ids.length > 0)
+        await manager.query(
+          `UPDATE outbox o SET entry = v.entry FROM unnest($1::bigint[], $2::bigint[]) AS v(id, entry) WHERE o.id = v.id`,
+          [ids, entries],
+        );
+      return { origin: relay.origin, rows };
+    });
+  }
+}

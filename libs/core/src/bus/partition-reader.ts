@@ -1,0 +1,363 @@
+import { DeliverPolicy, type ConsumerMessages, type JsMsg } from '@nats-io/jetstream';
+import type { EntityManager } from 'typeorm';
+import type { Database } from '../database/index.js';
+import { decodeEntry, type EntryItem } from '../messages/index.js';
+import { metrics } from '../telemetry/index.js';
+import type { Bus } from './bus.js';
+import { writeDeadLetter } from './dead-letters.js';
+import { LeaseManager } from './leases.js';
+import { FencedError, fence, movePositions, reportPositions, type Position } from './positions.js';
+import { NUMBER_HEADER, ORIGIN_HEADER } from './publisher.js';
+import { streamName, type PartitionedStream } from './streams.js';
+
+/** One message or event, and where it was read. */
+export interface ReadItem extends EntryItem {
+  stream: PartitionedStream;
+  partition: number;
+  seq: number;
+}
+
+/** Runs after the commit of the batch that returned it: to wake whoever waits for the effect. */
+export type AfterCommit = () => void;
+
+export interface ReaderOptions {
+  /** Unique name of the reader: its positions and leases are found by it. */
+  name: string;
+  streams: PartitionedStream[];
+  /** Positions live beside the effect, in the service's own schema. */
+  database: Database;
+  /** Applies a batch within the transaction that moves the positions. Items of one partition come in order. */
+  handle(items: ReadItem[], manager: EntityManager): Promise<AfterCommit | void>;
+  maxItems?: number;
+}
+
+interface Entry {
+  stream: PartitionedStream;
+  partition: number;
+  seq: number;
+  origin: string;
+  number: number;
+  items: EntryItem[];
+  bytes: number;
+}
+
+interface Feed {
+  position: Position;
+  consumer?: ConsumerMessages;
+  /** Sequence of the last entry taken into the buffer. */
+  buffered: number;
+  paused: boolean;
+}
+
+const MAX_BUFFERED_ITEMS = 8000;
+const MAX_BUFFERED_BYTES = 32 << 20;
+const RETRY_MS = 500;
+
+// SQLSTATE classes that say something about the data, not about the state of the server.
+const DATA_ERROR = /^(22|23|54|42)/;
+
+/**
+ * The one batch consumer of the platform. It reads the partitions it holds a lease for, and commits effect and
+ * position in one transaction: a crash repeats nothing and skips nothing. A message that cannot be handled goes to
+ * DEAD and its batch goes on; a server that cannot be reached makes the reader wait.
+ */
+export class PartitionReader {
+  private readonly leases: LeaseManager;
+  private readonly feeds = new Map<string, Feed>();
+  private readonly reported = new Map<string, number>();
+  private buffer: Entry[] = [];
+  private bufferedItems = 0;
+  private bufferedBytes = 0;
+  private stopped = false;
+  private loop?: Promise<void>;
+  private wake?: () => void;
+  private reporter?: NodeJS.Timeout;
+
+  constructor(
+    private readonly bus: Bus,
+    private readonly options: ReaderOptions,
+  ) {
+    this.leases = new LeaseManager(bus, options.name, bus.partitions, {
+      acquired: (partition, epoch) => void this.open(partition, epoch),
+      lost: (partition) => this.drop(partition),
+    });
+  }
+
+  async start(): Promise<void> {
+    await reportPositions(this.bus, this.options.name, this.options.streams, new Map());
+    this.loop = this.run();
+    await this.leases.start();
+    this.reporter = setInterval(() => void this.report(), 2000);
+  }
+
+  /** Finishes the batch in hand, then lets others take over. */
+  async stop(): Promise<void> {
+    this.stopped = true;
+    clearInterval(this.reporter);
+    this.wake?.();
+    await this.loop;
+    for (const feed of this.feeds.values()) void feed.consumer?.close();
+    await this.leases.stop();
+  }
+
+  /** Partitions that this instance owns now. */
+  get partitions(): number[] {
+    return this.leases.keys;
+  }
+
+  private async open(partition: number, epoch: number): Promise<void> {
+    metrics.ownedPartitions.set({ reader: this.options.name }, this.leases.keys.length);
+    for (const stream of this.options.streams) {
+      const name = streamName(stream, partition);
+      while (!this.stopped && this.leases.epoch(partition) !== undefined) {
+        try {
+          const position = await fence(this.bus, this.options.database, this.options.name, name, epoch);
+          this.feeds.set(name, { position, buffered: position.seq, paused: true });
+          await this.resume(stream, partition);
+          break;
+        } catch (error) {
+          if (error instanceof FencedError) {
+            this.leases.forget(partition);
+            return;
+          }
+          this.bus.logger.warn(
+            { reader: this.options.name, stream: name, error: String(error) },
+            'could not start reading; trying again',
+          );
+          await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+        }
+      }
+    }
+  }
+
+  private drop(partition: number): void {
+    metrics.ownedPartitions.set({ reader: this.options.name }, this.leases.keys.length);
+    for (const stream of this.options.streams) {
+      const name = streamName(stream, partition);
+      void this.feeds.get(name)?.consumer?.close();
+      this.feeds.delete(name);
+    }
+    const kept = this.buffer.filter((entry) => entry.partition !== partition);
+    this.buffer = kept;
+    this.bufferedItems = kept.reduce((sum, entry) => sum + entry.items.length, 0);
+    this.bufferedBytes = kept.reduce((sum, entry) => sum + entry.bytes, 0);
+  }
+
+  // An ordered consumer acknowledges nothing and is made anew, from the last entry, after a disconnection.
+  private async resume(stream: PartitionedStream, partition: number): Promise<void> {
+    const name = streamName(stream, partition);
+    const feed = this.feeds.get(name);
+    if (!feed?.paused) return;
+    feed.paused = false;
+    const consumer = await this.bus.js.consumers.get(name, {
+      deliver_policy: DeliverPolicy.StartSequence,
+      opt_start_seq: feed.buffered + 1,
+    });
+    const messages = await consumer.consume({
+      max_messages: 64,
+      callback: (message) => this.take(stream, partition, feed, message),
+    });
+    if (this.feeds.get(name) === feed && !feed.paused) feed.consumer = messages;
+    else await messages.close();
+  }
+
+  private take(stream: PartitionedStream, partition: number, feed: Feed, message: JsMsg): void {
+    if (feed.paused || message.seq <= feed.buffered || this.feeds.get(streamName(stream, partition)) !== feed) return;
+    feed.buffered = message.seq;
+    const number = Number(message.headers?.get(NUMBER_HEADER) ?? 0);
+    const origin = message.headers?.get(ORIGIN_HEADER) ?? '';
+    let items: EntryItem[];
+    try {
+      items = decodeEntry(message.data);
+    } catch (error) {
+      this.bus.logger.error(
+        { stream: streamName(stream, partition), seq: message.seq, error: String(error) },
+        'skipped an entry of unknown format',
+      );
+      items = [];
+    }
+    this.buffer.push({ stream, partition, seq: message.seq, origin, number, items, bytes: message.data.length });
+    this.bufferedItems += items.length;
+    this.bufferedBytes += message.data.length;
+    if (this.bufferedItems > MAX_BUFFERED_ITEMS || this.bufferedBytes > MAX_BUFFERED_BYTES) this.pause();
+    this.wake?.();
+  }
+
+  // The consumer fetches ahead without asking, so a reader that falls behind stops consuming and later starts again.
+  private pause(): void {
+    for (const feed of this.feeds.values()) {
+      feed.paused = true;
+      void feed.consumer?.close();
+      delete feed.consumer;
+    }
+  }
+
+  private resumeAll(): void {
+    for (const stream of this.options.streams)
+      for (let partition = 0; partition < this.bus.partitions; partition++)
+        if (this.feeds.get(streamName(stream, partition))?.paused)
+          this.resume(stream, partition).catch((error: unknown) => {
+            const feed = this.feeds.get(streamName(stream, partition));
+            if (feed) feed.paused = true;
+            this.bus.logger.warn(
+              { reader: this.options.name, error: String(error) },
+              'could not resume reading; trying again',
+            );
+          });
+  }
+
+  private async run(): Promise<void> {
+    while (!this.stopped) {
+      if (this.buffer.length === 0) {
+        this.resumeAll();
+        await new Promise<void>((resolve) => {
+          const timer = setTimeout(resolve, 1000);
+          this.wake = () => {
+            clearTimeout(timer);
+            resolve();
+          };
+        });
+        continue;
+      }
+      const batch = this.nextBatch();
+      await this.process(batch);
+      if (this.bufferedItems < MAX_BUFFERED_ITEMS / 4) this.resumeAll();
+    }
+  }
+
+  private nextBatch(): Entry[] {
+    const max = this.options.maxItems ?? 1000;
+    let count = 0;
+    let items = 0;
+    while (count < this.buffer.length && (count === 0 || items + this.buffer[count]!.items.length <= max))
+      items += this.buffer[count++]!.items.length;
+    const batch = this.buffer.splice(0, count);
+    for (const entry of batch) {
+      this.bufferedItems -= entry.items.length;
+      this.bufferedBytes -= entry.bytes;
+    }
+    return batch;
+  }
+
+  private async process(batch: Entry[]): Promise<void> {
+    let entries = batch;
+    while (entries.length > 0 && !this.stopped) {
+      entries = entries.filter((entry) => this.feeds.has(streamName(entry.stream, entry.partition)));
+      try {
+        await this.commit(entries, (items, manager) => this.options.handle(items, manager));
+        return;
+      } catch (error) {
+        if (error instanceof FencedError) {
+          for (const stream of error.streams) this.leases.forget(Number(stream.slice(stream.lastIndexOf('_') + 1)));
+          continue;
+        }
+        if (isDataError(error)) {
+          await this.isolate(entries);
+          return;
+        }
+        this.bus.logger.warn({ reader: this.options.name, error: String(error) }, 'a batch failed; trying again');
+        await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+      }
+    }
+  }
+
+  /** Finds the entry that makes a batch fail, by halves. */
+  private async isolate(entries: Entry[]): Promise<void> {
+    if (entries.length === 1) return this.applyOneByOne(entries[0]!);
+    const middle = Math.floor(entries.length / 2);
+    await this.process(entries.slice(0, middle));
+    await this.process(entries.slice(middle));
+  }
+
+  /** Applies an entry's messages each behind a savepoint, and sets aside those that fail. */
+  private async applyOneByOne(entry: Entry): Promise<void> {
+    const retry = async (error: unknown): Promise<void> => {
+      this.bus.logger.warn({ reader: this.options.name, error: String(error) }, 'a batch failed; trying again');
+      await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+      await this.process([entry]);
+    };
+    try {
+      await this.commit([entry], async (items, manager) => {
+        const after: AfterCommit[] = [];
+        let dead = 0;
+        for (const item of items) {
+          await manager.query('SAVEPOINT item');
+          try {
+            const done = await this.options.handle([item], manager);
+            if (done) after.push(done);
+          } catch (error) {
+            if (!isDataError(error)) throw error;
+            await manager.query('ROLLBACK TO SAVEPOINT item');
+            await writeDeadLetter(this.bus, this.options.name, item, error);
+            dead++;
+          }
+        }
+        metrics.deadMessages.inc({ reader: this.options.name }, dead);
+        return () => after.forEach((each) => each());
+      });
+    } catch (error) {
+      await retry(error);
+    }
+  }
+
+  private async commit(entries: Entry[], handle: ReaderOptions['handle']): Promise<void> {
+    if (entries.length === 0) return;
+    const moved = new Map<string, Position>();
+    const items: ReadItem[] = [];
+    for (const entry of entries) {
+      const name = streamName(entry.stream, entry.partition);
+      let position = moved.get(name);
+      if (!position) {
+        const feed = this.feeds.get(name)!;
+        const epoch = this.leases.epoch(entry.partition);
+        if (epoch === undefined) throw new FencedError([name]);
+        position = { ...feed.position, epoch, origins: { ...feed.position.origins } };
+        moved.set(name, position);
+      }
+      position.seq = entry.seq;
+      if (entry.number > 0) {
+        if (entry.number <= (position.origins[entry.origin]?.[0] ?? 0)) continue;
+        position.origins[entry.origin] = [entry.number, Date.now()];
+      }
+      for (const item of entry.items)
+        items.push({ ...item, stream: entry.stream, partition: entry.partition, seq: entry.seq });
+    }
+    const stopTimer = metrics.readBatchSeconds.startTimer({ reader: this.options.name });
+    const after: AfterCommit[] = [];
+    await this.options.database.transaction(async (manager) => {
+      await movePositions(manager, this.options.name, [...moved]);
+      const done = items.length > 0 ? await handle(items, manager) : undefined;
+      if (done) after.push(done);
+    });
+    stopTimer();
+    for (const [name, position] of moved) {
+      const feed = this.feeds.get(name);
+      if (feed) feed.position = position;
+    }
+    metrics.readMessages.inc({ reader: this.options.name }, items.length);
+    for (const each of after) each();
+  }
+
+  private async report(): Promise<void> {
+    const committed = new Map(
+      [...this.feeds]
+        .filter(([name, feed]) => this.reported.get(name) !== feed.position.seq)
+        .map(([name, feed]) => [name, feed.position.seq]),
+    );
+    if (committed.size === 0) return;
+    for (const [name, seq] of committed) this.reported.set(name, seq);
+    await reportPositions(this.bus, this.options.name, this.options.streams, committed).catch((error: unknown) =>
+      this.bus.logger.warn({ error: String(error) }, 'could not report positions'),
+    );
+  }
+}
+
+/** True when the data is to blame: repeating the batch would fail again. */
+function isDataError(error: unknown): boolean {
+  if (error instanceof FencedError) return false;
+  const { code, driverError } = error as { code?: unknown; driverError?: { code?: unknown } };
+  const state = driverError?.code ?? code;
+  if (typeof state === 'string' && /^[0-9A-Z]{5}$/.test(state)) return DATA_ERROR.test(state);
+  // A programming error blames the message that provoked it; lost connections and time-outs have a code or say so.
+  return error instanceof TypeError || error instanceof RangeError || error instanceof SyntaxError;
+}

@@ -1,0 +1,103 @@
+import {
+  DiscardPolicy,
+  jetstreamManager,
+  RetentionPolicy,
+  StorageType,
+  type JetStreamManager,
+  type StreamConfig,
+} from '@nats-io/jetstream';
+import { Kvm } from '@nats-io/kv';
+import type { NatsConnection } from '@nats-io/transport-node';
+
+/** Streams with one stream per partition. */
+export type PartitionedStream = 'READY' | 'DECODE' | 'TRANSFORM' | 'EVENTS';
+
+export const PARTITIONED_STREAMS: readonly PartitionedStream[] = ['READY', 'DECODE', 'TRANSFORM', 'EVENTS'];
+
+export const streamName = (base: PartitionedStream, partition: number): string => `${base}_${partition}`;
+export const streamSubject = (base: PartitionedStream, partition: number): string =>
+  `${base.toLowerCase()}.${partition}`;
+
+/** Changes of identity, devices and rules, for caches and side effects: `control.<kind>`. */
+export const controlSubject = (kind: string): string => `control.${kind}`;
+export const AUDIT_SUBJECT = 'audit.entries';
+export const DEAD_SUBJECT = 'dead.messages';
+
+/** Key-value buckets: leases expire by themselves; the registry keeps readers' positions and the installation's facts. */
+export const LEASES_BUCKET = 'orrery_leases';
+export const REGISTRY_BUCKET = 'orrery_registry';
+
+export interface StreamOptions {
+  partitions: number;
+  /** Disk budget of one stream. */
+  maxBytes: number;
+  replicas: number;
+  leaseTtlMs: number;
+}
+
+/** NATS servers older than this lose streams or cannot sync each write. */
+const MINIMUM_SERVER = [2, 10, 23] as const;
+
+export function checkServerVersion(version: string): void {
+  const parts = version.split(/[.-]/).map(Number);
+  for (const [i, minimum] of MINIMUM_SERVER.entries()) {
+    if ((parts[i] ?? 0) > minimum) return;
+    if ((parts[i] ?? 0) < minimum)
+      throw new Error(`nats-server ${version} is too old: ${MINIMUM_SERVER.join('.')} or newer is needed`);
+  }
+}
+
+async function ensure(
+  jsm: JetStreamManager,
+  config: Partial<StreamConfig> & { name: string; subjects: string[] },
+): Promise<void> {
+  const exists = await jsm.streams.info(config.name).then(
+    () => true,
+    () => false,
+  );
+  if (exists) await jsm.streams.update(config.name, config);
+  else await jsm.streams.add(config);
+}
+
+/**
+ * Creates or updates every stream and bucket. Run by the migration job alone, so that no service depends on who comes first.
+ * @throws Error when the installation was made with another number of partitions.
+ */
+export async function declareStreams(connection: NatsConnection, options: StreamOptions): Promise<void> {
+  checkServerVersion(connection.info!.version);
+  const jsm = await jetstreamManager(connection);
+  const kvm = new Kvm(connection);
+  const registry = await kvm.create(REGISTRY_BUCKET, { replicas: options.replicas, storage: StorageType.File });
+  const recorded = await registry.get('partitions');
+  if (recorded && recorded.string() !== String(options.partitions))
+    throw new Error(
+      `ORRERY_PARTITIONS is ${options.partitions}, but this installation was made with ${recorded.string()} partitions; the number is fixed at installation`,
+    );
+  const leases = await kvm.create(LEASES_BUCKET, {
+    ttl: options.leaseTtlMs,
+    replicas: options.replicas,
+    storage: StorageType.File,
+  });
+  await leases.status();
+
+  const limits = {
+    retention: RetentionPolicy.Limits,
+    storage: StorageType.File,
+    num_replicas: options.replicas,
+    max_bytes: options.maxBytes,
+    // Republished entries are recognized by their number, without any time window.
+    duplicate_window: 0,
+  };
+  for (const base of PARTITIONED_STREAMS)
+    for (let p = 0; p < options.partitions; p++)
+      await ensure(jsm, {
+        ...limits,
+        name: streamName(base, p),
+        subjects: [streamSubject(base, p)],
+        discard: DiscardPolicy.New,
+      });
+  await ensure(jsm, { ...limits, name: 'CONTROL', subjects: ['control.>'], discard: DiscardPolicy.New });
+  await ensure(jsm, { ...limits, name: 'DEAD', subjects: [DEAD_SUBJECT], discard: DiscardPolicy.Old });
+  await ensure(jsm, { ...limits, name: 'AUDIT', subjects: [AUDIT_SUBJECT], discard: DiscardPolicy.Old });
+  if (!recorded) await registry.put('partitions', String(options.partitions));
+}

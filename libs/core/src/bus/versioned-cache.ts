@@ -1,0 +1,65 @@
+import { LRUCache } from 'lru-cache';
+
+/**
+ * Answers look-ups of the hot path from memory. A load that began before an invalidation is not kept and not
+ * returned: it is done again, so that nobody sees what was true before a change that has been announced.
+ * A rejected load is not kept either.
+ */
+export class VersionedCache<Value extends {}> {
+  private readonly values: LRUCache<string, Value>;
+  private readonly loading = new Map<string, { stale: boolean; promise: Promise<Value> }>();
+
+  constructor(
+    private readonly load: (key: string) => Promise<Value>,
+    max: number,
+  ) {
+    this.values = new LRUCache({ max });
+  }
+
+  /** The value when it is in memory. */
+  peek(key: string): Value | undefined {
+    return this.values.get(key);
+  }
+
+  get(key: string): Promise<Value> {
+    const value = this.values.get(key);
+    if (value !== undefined) return Promise.resolve(value);
+    const running = this.loading.get(key);
+    if (running && !running.stale) return running.promise;
+    const current = { stale: false, promise: undefined as unknown as Promise<Value> };
+    current.promise = this.loadFresh(key, current);
+    this.loading.set(key, current);
+    return current.promise;
+  }
+
+  private async loadFresh(key: string, current: { stale: boolean }): Promise<Value> {
+    try {
+      for (;;) {
+        current.stale = false;
+        const value = await this.load(key);
+        if (current.stale) continue;
+        this.values.set(key, value);
+        return value;
+      }
+    } finally {
+      if ((this.loading.get(key) as { stale: boolean } | undefined) === current) this.loading.delete(key);
+    }
+  }
+
+  invalidate(key: string): void {
+    this.values.delete(key);
+    const running = this.loading.get(key);
+    if (running) running.stale = true;
+  }
+
+  /** Forgets everything, after a time in which invalidations may have been missed. */
+  clear(): void {
+    this.values.clear();
+    for (const running of this.loading.values()) running.stale = true;
+  }
+
+  /** Keys in memory, for invalidations that concern many. */
+  keys(): IterableIterator<string> {
+    return this.values.keys() as IterableIterator<string>;
+  }
+}

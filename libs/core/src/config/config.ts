@@ -1,0 +1,80 @@
+import { z } from 'zod';
+
+const port = (fallback: number) => z.coerce.number().int().min(0).max(65535).default(fallback);
+const optional = z.string().min(1).optional();
+
+/**
+ * Every environment variable that Orrery reads. The table in `docs/reference/configuration.md` is generated from it:
+ * the description says what the variable means to whoever runs the platform.
+ */
+export const configSchema = z.object({
+  ORRERY_HTTP_PORT: port(8080).describe('REST API, OpenAPI at `/swagger-ui`, health and metrics. 0 takes a free port.'),
+  ORRERY_MQTT_PORT: port(1883).describe('MQTT without encryption, device mode only.'),
+  ORRERY_MQTTS_PORT: port(8883).describe('MQTT over TLS, all modes.'),
+  ORRERY_BIND_ADDRESS: z.string().default('0.0.0.0').describe('Address that HTTP and MQTT listen on.'),
+  ORRERY_DATA_DIR: z
+    .string()
+    .default('.orrery')
+    .describe('Everything kept on disk: development certificates, embedded services.'),
+  ORRERY_TLS_CERT: optional.describe(
+    'PEM file of the server certificate. Without it a development CA is made in the data directory.',
+  ),
+  ORRERY_TLS_KEY: optional.describe('PEM file of the server key.'),
+  ORRERY_BOOTSTRAP_API_KEY: z
+    .string()
+    .min(16, 'expected at least 16 characters')
+    .optional()
+    .describe('Master API key of the first tenant. Generated and printed once when absent.'),
+  DATABASE_URL: z
+    .string()
+    .startsWith('postgres')
+    .describe('PostgreSQL, as `postgres://user:password@host:port/database`.'),
+  NATS_URL: z.string().startsWith('nats').describe('NATS with JetStream, 2.10.23 or newer.'),
+  REDIS_URL: z.string().startsWith('redis').describe('Redis, for scheduled jobs.'),
+  ORRERY_PARTITIONS: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(256)
+    .default(8)
+    .describe('Partitions of the bus. Fixed at installation, checked at each start.'),
+  ORRERY_STREAM_MAX_BYTES: z.coerce
+    .number()
+    .int()
+    .min(1 << 20)
+    .default(256 << 20)
+    .describe(
+      'Disk budget of one stream of the bus in bytes. A full stream refuses new messages until its readers catch up.',
+    ),
+  ORRERY_STREAM_REPLICAS: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(5)
+    .default(1)
+    .describe('Replicas of each stream in a NATS cluster.'),
+  ORRERY_LEASE_TTL_MS: z.coerce
+    .number()
+    .int()
+    .min(1000)
+    .default(6000)
+    .describe('Milliseconds without renewal after which another instance takes over a partition or a session.'),
+  ORRERY_LOG_LEVEL: z
+    .enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'])
+    .default('info')
+    .describe('Log level.'),
+});
+
+export type Config = z.infer<typeof configSchema>;
+
+/** Reads and checks the environment once. @throws Error that names each wrong variable and what was expected. */
+export function loadConfig(env: NodeJS.ProcessEnv = process.env): Config {
+  const result = configSchema.safeParse(env);
+  if (result.success) return result.data;
+  const problems = result.error.issues.map((issue) => {
+    const name = issue.path.join('.');
+    const given = env[name] === undefined ? 'it is not set' : issue.message;
+    return `  ${name}: ${given} (${configSchema.shape[name as keyof Config]?.description ?? 'unknown variable'})`;
+  });
+  throw new Error(`Configuration is not usable:\n${problems.join('\n')}`);
+}

@@ -1,0 +1,94 @@
+import type { PoolClient } from 'pg';
+import { DataSource, type EntityManager, type EntitySchema, type MigrationInterface } from 'typeorm';
+import type { Logger } from '../telemetry/index.js';
+import { coreMigrations } from './core.migrations.js';
+
+type EntityClass = new () => object;
+type MigrationClass = new () => MigrationInterface;
+
+/** What one service keeps in PostgreSQL. */
+export interface Schema {
+  /** PostgreSQL schema: the service reads and writes this one alone. */
+  name: string;
+  entities: Array<EntityClass | EntitySchema>;
+  migrations: MigrationClass[];
+}
+
+export interface DatabaseOptions {
+  url: string;
+  schema: Schema;
+  /** Most connections of this service in this process. */
+  poolSize?: number;
+  applicationName?: string;
+}
+
+/** Connections of one service, whose search path is its own schema, so that SQL names no schema. */
+export class Database {
+  private constructor(
+    readonly dataSource: DataSource,
+    readonly options: DatabaseOptions,
+  ) {}
+
+  static async connect(options: DatabaseOptions): Promise<Database> {
+    const dataSource = new DataSource({
+      type: 'postgres',
+      url: options.url,
+      schema: options.schema.name,
+      entities: options.schema.entities,
+      migrations: [...coreMigrations, ...options.schema.migrations],
+      migrationsTableName: 'migrations',
+      migrationsTransactionMode: 'each',
+      poolSize: options.poolSize ?? 8,
+      synchronize: false,
+      logging: false,
+      extra: {
+        options: `-c search_path=${options.schema.name},public -c timezone=UTC -c jit=off`,
+        application_name: options.applicationName ?? options.schema.name,
+        connectionTimeoutMillis: 10_000,
+        keepAlive: true,
+      },
+    });
+    await dataSource.initialize();
+    return new Database(dataSource, options);
+  }
+
+  get manager(): EntityManager {
+    return this.dataSource.manager;
+  }
+
+  query<Row>(sql: string, parameters?: unknown[]): Promise<Row[]> {
+    return this.dataSource.query(sql, parameters as unknown[]) as Promise<Row[]>;
+  }
+
+  transaction<Result>(work: (manager: EntityManager) => Promise<Result>): Promise<Result> {
+    return this.dataSource.transaction(work);
+  }
+
+  async close(): Promise<void> {
+    if (this.dataSource.isInitialized) await this.dataSource.destroy();
+  }
+}
+
+/** The driver's own connection of a transaction, for COPY and prepared statements. */
+export async function driverClient(manager: EntityManager): Promise<PoolClient> {
+  return (await manager.queryRunner!.connect()) as unknown as PoolClient;
+}
+
+/** Creates the schema and brings it up to date. Run by the migration job; an advisory lock lets one run at a time. */
+export async function migrate(url: string, schema: Schema, logger: Logger): Promise<void> {
+  const plain = new DataSource({ type: 'postgres', url, poolSize: 1 });
+  await plain.initialize();
+  try {
+    await plain.query(`SELECT pg_advisory_lock(hashtext('orrery.migrations'))`);
+    await plain.query(`CREATE SCHEMA IF NOT EXISTS "${schema.name}"`);
+    const database = await Database.connect({ url, schema, poolSize: 2, applicationName: 'orrery-migrate' });
+    try {
+      const applied = await database.dataSource.runMigrations();
+      for (const migration of applied) logger.info({ schema: schema.name, migration: migration.name }, 'migrated');
+    } finally {
+      await database.close();
+    }
+  } finally {
+    await plain.destroy();
+  }
+}

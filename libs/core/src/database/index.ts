@@ -1,0 +1,3 @@
+export { Database, driverClient, migrate, type DatabaseOptions, type Schema } from './database.js';
+export { copyRows } from './copy.js';
+export { outboxChannel, writeOutbox, type OutboxItem } from './outbox.js';

@@ -1,0 +1,6 @@
+export { Key, Requires, RolesGuard } from './authorization.js';
+export { ErrorFilter, toApiError } from './error.filter.js';
+export { ApiError, ERRORS, invalidParameter, invalidParameters, type ErrorBody, type ErrorCode } from './errors.js';
+export * from './paging.js';
+export { configureServer, fastifyAdapter, openApi, type HealthChecks } from './server.js';
+export { validationPipe } from './validation.pipe.js';

@@ -1,0 +1,91 @@
+import type { INestApplication } from '@nestjs/common';
+import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
+import { DocumentBuilder, type OpenAPIObject, SwaggerModule } from '@nestjs/swagger';
+import type { FastifyInstance } from 'fastify';
+import type { ApiKeys } from '../auth/index.js';
+import { metrics, registry, type Logger } from '../telemetry/index.js';
+import { authenticate, UnreadableBody } from './authorization.js';
+import { toApiError } from './error.filter.js';
+import { ApiError } from './errors.js';
+
+/** Largest request body: a bulk of many small messages, or one value with room around it. */
+const BODY_LIMIT = 16 << 20;
+
+/** Readiness of what this process needs; each name is shown by `/health/ready`. */
+export type HealthChecks = Record<string, () => Promise<void>>;
+
+export const fastifyAdapter = (): FastifyAdapter =>
+  new FastifyAdapter({
+    bodyLimit: BODY_LIMIT,
+    trustProxy: 'loopback, uniquelocal',
+    routerOptions: { maxParamLength: 512 },
+  });
+
+/** What every HTTP server of the platform does: authentication, content types, health, metrics. */
+export function configureServer(
+  app: NestFastifyApplication,
+  apiKeys: ApiKeys,
+  health: HealthChecks,
+  logger: Logger,
+): void {
+  const fastify = app.getHttpAdapter().getInstance() as unknown as FastifyInstance;
+
+  fastify.removeAllContentTypeParsers();
+  fastify.addContentTypeParser(/^application\/(?:[\w.+-]*\+)?json/, { parseAs: 'string' }, (_request, body, done) => {
+    if (body === '') return done(null, undefined);
+    try {
+      done(null, JSON.parse(body as string));
+    } catch (error) {
+      done(null, new UnreadableBody(error instanceof Error ? error.message : 'unreadable'));
+    }
+  });
+
+  fastify.addHook('onRequest', async (request, reply) => {
+    if (!request.url.startsWith('/api/')) return;
+    try {
+      await authenticate(apiKeys, request);
+      const accept = request.headers.accept;
+      if (accept && !/\*\/\*|application\/(\*|json)/i.test(accept)) throw new ApiError('NOT_ACCEPTABLE');
+      // JSON is the only format, so its declaration is optional (manual 16.1.3).
+      request.headers['content-type'] ??= 'application/json';
+    } catch (error) {
+      const apiError = toApiError(error);
+      if (apiError.status >= 500) logger.error({ error, url: request.url }, 'a request could not be authenticated');
+      await reply.status(apiError.status).send(apiError.toBody());
+    }
+  });
+  fastify.addHook('onResponse', (request, reply, done) => {
+    metrics.httpSeconds.observe(
+      { method: request.method, route: request.routeOptions.url ?? 'none', status: reply.statusCode },
+      reply.elapsedTime / 1000,
+    );
+    done();
+  });
+
+  fastify.get('/health/live', () => ({ status: 'up' }));
+  fastify.get('/health/ready', async (_request, reply) => {
+    const results = await Promise.all(
+      Object.entries(health).map(async ([name, check]) => {
+        const problem = await check().then(
+          () => undefined,
+          (error: unknown) => (error instanceof Error ? error.message : String(error)),
+        );
+        return [name, problem === undefined ? { status: 'up' } : { status: 'down', problem }] as const;
+      }),
+    );
+    const ready = results.every(([, result]) => result.status === 'up');
+    return reply.status(ready ? 200 : 503).send({ status: ready ? 'up' : 'down', parts: Object.fromEntries(results) });
+  });
+  fastify.get('/metrics', async (_request, reply) => reply.type(registry.contentType).send(await registry.metrics()));
+}
+
+/** The description of the REST API, also browsable at `/swagger-ui/index.html` (manual 16.1.6). */
+export function openApi(app: INestApplication): OpenAPIObject {
+  const config = new DocumentBuilder()
+    .setTitle('Orrery')
+    .setDescription('REST API of Orrery. Each operation names the roles that the API key needs in `x-roles`.')
+    .setVersion('1')
+    .addApiKey({ type: 'apiKey', in: 'header', name: 'X-API-Key' }, 'apiKey')
+    .build();
+  return SwaggerModule.createDocument(app, config);
+}

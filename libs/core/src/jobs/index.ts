@@ -1,0 +1,1 @@
+export { Jobs, type RepeatedJob } from './jobs.js';

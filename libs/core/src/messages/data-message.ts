@@ -1,0 +1,53 @@
+/** Geographic position (manual 15.3.1): degrees, metres above sea level, metres of accuracy. */
+export interface Location {
+  lat: number;
+  lon: number;
+  alt?: number;
+  accuracy?: number;
+  provider?: string;
+}
+
+/** What is known about the origin of a message (manual 15.2.1). */
+export interface Metadata {
+  connector: string;
+  source?: string;
+  encoding?: string;
+  group?: { id: string; path: string };
+  network?: Record<string, unknown>;
+  device?: { location: Location };
+  transformation?: { published?: { location: Location } };
+}
+
+/** The one message type of the platform, as stored and returned (manual 15.2.1). Routed copies add `type` and `version`. */
+export interface DataMessage {
+  id: string;
+  streamId: string;
+  timestamp: string;
+  created: string;
+  model?: string;
+  value?: Record<string, unknown>;
+  location?: Location;
+  tags: string[];
+  extra?: Record<string, string>;
+  metadata: Metadata;
+}
+
+/** Travels beside a message, so that most readers need not parse the message itself. */
+export interface MessageHeader {
+  tenantId: string;
+  id: string;
+  streamId: string;
+  /** ISO 8601, UTC, milliseconds. */
+  timestamp: string;
+  /** `metadata.source`, when the message comes from a device. */
+  deviceId?: string;
+  apiKeyId?: string;
+  /** W3C trace context of whoever sent the message. */
+  traceparent?: string;
+}
+
+/** Characters that a stream id must not contain (manual 15.2.1). */
+export const FORBIDDEN_STREAM_ID = /['"\\;{}() ]/;
+
+/** Device identifier (manual 5.2.1.1). */
+export const DEVICE_ID = /^urn:lo:nsid:([\w-]{1,128}):([:\w-]{1,128})$/;

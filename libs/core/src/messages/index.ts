@@ -1,0 +1,7 @@
+export * from './build.js';
+export * from './data-message.js';
+export * from './entry.js';
+export * from './events.js';
+export * from './message-id.js';
+export * from './partition.js';
+export * from './validation.js';

@@ -1,0 +1,185 @@
+import {
+  type DynamicModule,
+  type InjectionToken,
+  Module,
+  type OnApplicationBootstrap,
+  type OnApplicationShutdown,
+  type Provider,
+  type Type,
+} from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import type { NestFastifyApplication } from '@nestjs/platform-fastify';
+import { SwaggerModule } from '@nestjs/swagger';
+import { Audit } from '../audit/index.js';
+import { ApiKeys } from '../auth/index.js';
+import { Bus, OutboxRelay, purgeRead } from '../bus/index.js';
+import type { Config } from '../config/index.js';
+import { Database, type Schema } from '../database/index.js';
+import {
+  configureServer,
+  ErrorFilter,
+  fastifyAdapter,
+  type HealthChecks,
+  openApi,
+  RolesGuard,
+  validationPipe,
+} from '../http/index.js';
+import { Jobs } from '../jobs/index.js';
+import { createLogger, type Logger } from '../telemetry/index.js';
+
+/** What a process does of a service: answers others (REST, RPC, protocols), or works on the bus and the clock. */
+export interface ServiceRoles {
+  api: boolean;
+  worker: boolean;
+}
+
+/** What a service gets to build itself from. */
+export interface ServiceContext {
+  config: Config;
+  bus: Bus;
+  /** The service's own schema; throws for a service that declares none. */
+  database: Database;
+  apiKeys: ApiKeys;
+  audit: Audit;
+  jobs: Jobs;
+  logger: Logger;
+  roles: ServiceRoles;
+}
+
+/** Something that runs between the start and the end of a process: readers, servers, subscriptions. */
+export interface Running {
+  start(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+/** A service as its library exports it; `bootServices` puts any set of them into one process. */
+export interface Service {
+  name: string;
+  schema?: Schema;
+  /** First path segments that its REST API answers, for gateways and ingresses. */
+  restPaths: string[];
+  /** Built once per process. Providers are injectable into the controllers by their token. */
+  build(context: ServiceContext): {
+    controllers: Array<Type<unknown>>;
+    providers: Array<{ token: InjectionToken; value: unknown }>;
+    running: Running[];
+  };
+}
+
+export interface RunningPlatform {
+  app: NestFastifyApplication;
+  /** Port that REST is answered on. */
+  httpPort: number;
+  logger: Logger;
+  close(): Promise<void>;
+}
+
+/** Starts the services in this process and answers REST when all of them are running. */
+export async function bootServices(services: Service[], roles: ServiceRoles, config: Config): Promise<RunningPlatform> {
+  const name =
+    services.length === 1 ? services[0]!.name : roles.worker ? (roles.api ? 'platform' : 'processing') : 'edge';
+  const logger = createLogger(name, config.ORRERY_LOG_LEVEL);
+  const bus = await Bus.connect({
+    url: config.NATS_URL,
+    name,
+    partitions: config.ORRERY_PARTITIONS,
+    leaseTtlMs: config.ORRERY_LEASE_TTL_MS,
+    logger,
+  });
+  const jobs = new Jobs(config.REDIS_URL, logger);
+  const apiKeys = new ApiKeys(bus);
+  const audit = new Audit(bus);
+  const health: HealthChecks = {
+    nats: async () => void (await bus.connection.flush()),
+    redis: () => jobs.ping(),
+  };
+
+  const databases: Database[] = [];
+  const running: Running[] = [];
+  const controllers: Array<Type<unknown>> = [];
+  const providers: Provider[] = [];
+  for (const service of services) {
+    const database = service.schema
+      ? await Database.connect({
+          url: config.DATABASE_URL,
+          schema: service.schema,
+          applicationName: `orrery-${service.name}`,
+        })
+      : undefined;
+    if (database) {
+      databases.push(database);
+      health[`postgres:${service.name}`] = async () => void (await database.query('SELECT 1'));
+      if (roles.worker) running.push(new OutboxRelay(bus, database));
+    }
+    const context: ServiceContext = {
+      config,
+      bus,
+      get database(): Database {
+        if (!database) throw new Error(`${service.name} declares no schema`);
+        return database;
+      },
+      apiKeys,
+      audit,
+      jobs,
+      logger: logger.child({ service: service.name }),
+      roles,
+    };
+    const parts = service.build(context);
+    running.push(...parts.running);
+    if (roles.api) controllers.push(...parts.controllers);
+    providers.push(...parts.providers.map(({ token, value }) => ({ provide: token, useValue: value })));
+  }
+
+  @Module({})
+  class PlatformModule implements OnApplicationBootstrap, OnApplicationShutdown {
+    async onApplicationBootstrap(): Promise<void> {
+      for (const each of running) await each.start();
+      if (roles.worker)
+        await jobs.repeat({ name: 'bus.purge', everyMs: 10_000, run: async () => void (await purgeRead(bus)) });
+    }
+
+    // In reverse, so that what takes messages in stops before what passes them on.
+    async onApplicationShutdown(): Promise<void> {
+      for (const each of running.toReversed())
+        await each.stop().catch((error: unknown) => logger.error({ error }, 'could not stop cleanly'));
+      await jobs.close();
+      await bus.close();
+      for (const database of databases) await database.close();
+    }
+  }
+
+  const module: DynamicModule = { module: PlatformModule, controllers, providers };
+  const app = await NestFactory.create<NestFastifyApplication>(module, fastifyAdapter(), {
+    logger: ['error', 'warn'],
+    bodyParser: false,
+  });
+  app.useGlobalFilters(new ErrorFilter(logger));
+  app.useGlobalGuards(new RolesGuard());
+  app.useGlobalPipes(validationPipe());
+  configureServer(app, apiKeys, health, logger);
+  if (controllers.length > 0) SwaggerModule.setup('swagger-ui', app, () => openApi(app));
+  await app.listen(config.ORRERY_HTTP_PORT, config.ORRERY_BIND_ADDRESS);
+  const address = app.getHttpServer().address() as { port: number };
+  return { app, httpPort: address.port, logger, close: () => app.close() };
+}
+
+/** Body of every `main.ts`: starts, says where it listens, and ends cleanly on SIGTERM and SIGINT. */
+export async function runServices(services: Service[], roles: ServiceRoles, config: Config): Promise<void> {
+  const platform = await bootServices(services, roles, config);
+  platform.logger.info(
+    { port: platform.httpPort, services: services.map((service) => service.name), roles },
+    'started',
+  );
+  const end = (signal: string): void => {
+    platform.logger.info({ signal }, 'stopping');
+    platform
+      .close()
+      .then(() => process.exit(0))
+      .catch((error: unknown) => {
+        platform.logger.error({ error }, 'could not stop cleanly');
+        process.exit(1);
+      });
+  };
+  process.once('SIGTERM', () => end('SIGTERM'));
+  process.once('SIGINT', () => end('SIGINT'));
+}

@@ -1,0 +1,42 @@
+import { defineRpc } from '@orrery/core/bus';
+import type { LimitValues } from '@orrery/core/limits';
+import type { DeviceContext } from '@orrery/core/messages';
+
+/** What a connector needs to know of a node: its interface, and the device that it belongs to. */
+export interface ResolvedNode {
+  enabled: boolean;
+  device: DeviceContext;
+}
+
+/**
+ * Finds the device of a node, and registers it when it is unknown and `autoRegister` is set (manual 6.5.3).
+ * @throws DM_INTERFACE_NOT_FOUND without `autoRegister`; GENERIC_QUOTA_EXCEEDED_ERROR at the device limit;
+ * GENERIC_INVALID_PARAMETER_ERROR when the node id can be no device's.
+ */
+export const resolveNode = defineRpc<
+  { tenantId: string; connector: string; nodeId: string; autoRegister: boolean; limits: LimitValues },
+  ResolvedNode
+>('device-manager', 'resolveNode');
+
+/** Kind of control event for devices: the header carries `DeviceChange`. */
+export const DEVICE_CONTROL = 'device';
+
+/** Something that a connector has cached of these nodes is no longer true. */
+export interface DeviceChange {
+  tenantId: string;
+  deviceId: string;
+  nodes: Array<{ connector: string; nodeId: string }>;
+}
+
+/** Kind of control event for groups: every cached node of the tenant may have another group path. */
+export const GROUP_CONTROL = 'group';
+
+export interface GroupChange {
+  tenantId: string;
+}
+
+/**
+ * Key in the lease bucket by which a connector instance shows that it lives. When it is gone, the sessions of that
+ * instance end: their interfaces become OFFLINE.
+ */
+export const connectorLeaseKey = (connector: string, instance: string): string => `connector.${connector}.${instance}`;

@@ -1,0 +1,83 @@
+import { defineRpc } from '@orrery/core/bus';
+import { partitionOf } from '@orrery/core/messages';
+
+// How a connector consumes a FIFO. Each FIFO belongs to a partition, each partition to one dispatcher: the routing
+// instance that holds its lease. Requests go to the partition; deliveries go to the connector instance.
+//
+//   connector ── fifoSubscribe ──▶ dispatcher      SUBACK once it answered
+//   connector ◀── fifo.deliver.<instance> ── dispatcher   at most `window` unacknowledged messages per subscription
+//   connector ── fifoAck ──▶ dispatcher            repeated until it answers: the messages leave the FIFO
+//   connector ── fifoHeartbeat ──▶ dispatcher      every second; names the subscriptions it does not know
+//
+// A dispatcher that takes a partition over knows no subscription. It says so on `fifo.hello`, and connectors
+// subscribe again, naming the messages that they hold without acknowledgement, so that these are not delivered twice.
+// A connector that does not take a delivery or falls silent loses its subscriptions, and what they held goes back to
+// its original place.
+
+/** The partition of a FIFO, by which its dispatcher is asked. */
+export const fifoPartition = (tenantId: string, fifoName: string, partitions: number): number =>
+  partitionOf(tenantId, `fifo/${fifoName}`, partitions);
+
+export interface FifoSubscription {
+  /** Unique per subscription of a session. */
+  subscription: string;
+  tenantId: string;
+  fifoName: string;
+  /** Connector instance that deliveries go to. */
+  instance: string;
+  /** Most messages without acknowledgement. */
+  window: number;
+  /** True when a message counts as acknowledged once it is delivered (MQTT QoS 0). */
+  autoAck: boolean;
+  /** Sequence numbers that the subscriber holds without acknowledgement, when it subscribes again. */
+  held: number[];
+}
+
+/** @throws NOT_FOUND when the tenant has no such FIFO. Answered by the partition's dispatcher. */
+export const fifoSubscribe = defineRpc<FifoSubscription, { fifoId: number }>('routing', 'fifoSubscribe');
+
+/** What the subscriptions held goes back. Unknown subscriptions are ignored. */
+export const fifoUnsubscribe = defineRpc<{ subscriptions: string[] }, Record<string, never>>(
+  'routing',
+  'fifoUnsubscribe',
+);
+
+/** Acknowledged messages leave the FIFO. Safe to repeat. */
+export const fifoAck = defineRpc<
+  { acks: Array<{ subscription: string; fifoId: number; seqs: number[] }> },
+  Record<string, never>
+>('routing', 'fifoAck');
+
+/** A dispatcher drops subscriptions of an instance that it has not heard for `FIFO_SILENCE_MS`. */
+export const fifoHeartbeat = defineRpc<{ instance: string; subscriptions: string[] }, { unknown: string[] }>(
+  'routing',
+  'fifoHeartbeat',
+);
+
+export const FIFO_HEARTBEAT_MS = 1000;
+export const FIFO_SILENCE_MS = 5000;
+
+/** Puts a message into a FIFO. @throws NOT_FOUND. Any routing instance answers. */
+export const fifoPublish = defineRpc<{ tenantId: string; fifoName: string; body: string }, Record<string, never>>(
+  'routing',
+  'fifoPublish',
+);
+
+/** Broadcast by a dispatcher that took over: `{partition}`. */
+export const FIFO_HELLO = 'fifo.hello';
+
+/**
+ * Deliveries for a connector instance: a request whose data is an entry (`encodeEntry`) with a `FifoDeliveryHeader`
+ * per message, answered with `FifoDeliveryReply` as soon as the messages are taken over.
+ */
+export const fifoDeliverSubject = (instance: string): string => `fifo.deliver.${instance}`;
+
+export interface FifoDeliveryHeader {
+  subscription: string;
+  seq: number;
+}
+
+export interface FifoDeliveryReply {
+  /** Subscriptions that no longer exist: what was delivered to them was not taken. */
+  gone: string[];
+}

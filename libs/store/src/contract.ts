@@ -1,0 +1,2 @@
+/** Name of the store's reader: others wait for its positions. */
+export const STORE_READER = 'store';
