@@ -1,5 +1,5 @@
 import { headers as natsHeaders } from '@nats-io/transport-node';
-import pg from 'pg';
+import { Client } from 'pg';
 import { outboxChannel, type Database } from '../database/index.js';
 import { encodeEntry } from '../messages/index.js';
 import type { Bus } from './bus.js';
@@ -24,7 +24,7 @@ interface Row {
  */
 export class OutboxRelay {
   private readonly leases: LeaseManager;
-  private listener?: pg.Client;
+  private listener?: Client;
   private working = false;
   private again = false;
   private stopped = false;
@@ -53,7 +53,7 @@ export class OutboxRelay {
   }
 
   private async listen(): Promise<void> {
-    const client = new pg.Client({
+    const client = new Client({
       connectionString: this.database.options.url,
       application_name: `${this.database.options.schema.name}-outbox`,
       keepAlive: true,

@@ -46,8 +46,8 @@ export interface MessageHeader {
   traceparent?: string;
 }
 
-/** Characters that a stream id must not contain (manual 15.2.1). */
-export const FORBIDDEN_STREAM_ID = /['"\\;{}() ]/;
+/** Characters that a stream id must not contain (manual 15.2.1), and control characters. */
+export const FORBIDDEN_STREAM_ID = /['"\\;{}() ]|\p{Cc}/u;
 
 /** Device identifier (manual 5.2.1.1). */
 export const DEVICE_ID = /^urn:lo:nsid:([\w-]{1,128}):([:\w-]{1,128})$/;

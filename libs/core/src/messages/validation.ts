@@ -87,13 +87,7 @@ function dottedName(value: Record<string, unknown>): string | undefined {
 }
 
 export function checkStreamId(streamId: unknown): FieldError | undefined {
-  if (
-    typeof streamId !== 'string' ||
-    streamId === '' ||
-    streamId.length > 256 ||
-    FORBIDDEN_STREAM_ID.test(streamId) ||
-    /[\0-\x1f]/.test(streamId)
-  )
+  if (typeof streamId !== 'string' || streamId === '' || streamId.length > 256 || FORBIDDEN_STREAM_ID.test(streamId))
     return { field: 'streamId', expected: 'a string of 1 to 256 characters without \' " \\ ; { } ( ) and space' };
   return undefined;
 }
