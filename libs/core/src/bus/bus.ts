@@ -1,6 +1,6 @@
 import { jetstream, jetstreamManager, type JetStreamClient, type JetStreamManager } from '@nats-io/jetstream';
 import { type KV, Kvm } from '@nats-io/kv';
-import { connect, credsAuthenticator, type NatsConnection, type Subscription } from '@nats-io/transport-node';
+import { connect, type NatsConnection, type Subscription } from '@nats-io/transport-node';
 import { randomBytes } from 'node:crypto';
 import type { Logger } from '../telemetry/index.js';
 import { decodeEntry, type EntryItem } from '../messages/index.js';
@@ -13,6 +13,21 @@ export interface BusOptions {
   partitions: number;
   leaseTtlMs: number;
   logger: Logger;
+}
+
+/** Connects to `nats://user:password@host:port`, or several of them separated by commas, and reconnects for ever. */
+export function connectNats(urls: string, name: string): Promise<NatsConnection> {
+  const servers = urls.split(',').map((url) => new URL(url.trim()));
+  const { username, password } = servers[0]!;
+  return connect({
+    servers: servers.map((server) => server.host),
+    name,
+    ...(username ? { user: decodeURIComponent(username), pass: decodeURIComponent(password) } : {}),
+    maxReconnectAttempts: -1,
+    reconnectTimeWait: 250,
+    reconnectJitter: 250,
+    pingInterval: 10_000,
+  });
 }
 
 /** The connection of one process to NATS, and the few things that everything on the bus shares. */
@@ -36,20 +51,7 @@ export class Bus {
 
   /** @throws Error when the server cannot be reached, is too old, or the migration job has not run. */
   static async connect(options: BusOptions): Promise<Bus> {
-    const url = new URL(options.url.split(',')[0]!);
-    const connection = await connect({
-      servers: options.url.split(',').map((each) => new URL(each.trim()).host),
-      name: options.name,
-      ...(url.username ? { user: decodeURIComponent(url.username), pass: decodeURIComponent(url.password) } : {}),
-      ...(url.searchParams.get('creds')
-        ? { authenticator: credsAuthenticator(Buffer.from(url.searchParams.get('creds')!, 'base64')) }
-        : {}),
-      maxReconnectAttempts: -1,
-      reconnectTimeWait: 250,
-      reconnectJitter: 250,
-      pingInterval: 10_000,
-      noEcho: false,
-    });
+    const connection = await connectNats(options.url, options.name);
     try {
       checkServerVersion(connection.info!.version);
       const kvm = new Kvm(connection);

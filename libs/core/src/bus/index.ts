@@ -1,4 +1,4 @@
-export { Bus, type BusOptions } from './bus.js';
+export { Bus, type BusOptions, connectNats } from './bus.js';
 export { LeaseManager, type LeaseListener } from './leases.js';
 export { PartitionReader, type AfterCommit, type ReaderOptions, type ReadItem } from './partition-reader.js';
 export { OutboxRelay } from './outbox-relay.js';

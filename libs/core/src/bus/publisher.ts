@@ -50,6 +50,9 @@ interface Lane {
  * A refused or unanswered entry is repeated until the bus takes it, so that the order in a partition holds.
  */
 export class PackingPublisher {
+  private static made = 0;
+  /** Each publisher counts its own entries: two of one process must not pass for one origin, or readers skip entries. */
+  private readonly origin: string;
   private readonly lanes: Lane[];
   private readonly inbox: string;
   private readonly replies: Subscription;
@@ -66,7 +69,8 @@ export class PackingPublisher {
     private readonly capacity = { messages: 8192, bytes: 64 << 20 },
   ) {
     this.lanes = Array.from({ length: bus.partitions }, () => ({ queue: [], number: 0 }));
-    this.inbox = `_INBOX.pub.${bus.instance}.${stream}`;
+    this.origin = `${bus.instance}-${++PackingPublisher.made}`;
+    this.inbox = `_INBOX.pub.${this.origin}.${stream}`;
     this.replies = bus.connection.subscribe(`${this.inbox}.*`, {
       callback: (error, message) => this.onReply(error, message),
     });
@@ -144,7 +148,7 @@ export class PackingPublisher {
       return;
     }
     const headers = natsHeaders();
-    headers.set(ORIGIN_HEADER, this.bus.instance);
+    headers.set(ORIGIN_HEADER, this.origin);
     headers.set(NUMBER_HEADER, String(++lane.number));
     lane.inFlight = { number: lane.number, items, payload: encodeEntry(items), headers };
     this.send(partition, lane.inFlight);

@@ -1,6 +1,15 @@
 export { Key, Requires, RolesGuard } from './authorization.js';
 export { ErrorFilter, toApiError } from './error.filter.js';
-export { ApiError, ERRORS, invalidParameter, invalidParameters, type ErrorBody, type ErrorCode } from './errors.js';
+export {
+  ApiError,
+  ERRORS,
+  invalidParameter,
+  invalidParameters,
+  RateLimitedError,
+  type ErrorBody,
+  type ErrorCode,
+} from './errors.js';
 export * from './paging.js';
-export { configureServer, fastifyAdapter, openApi, type HealthChecks } from './server.js';
+export { openApi } from './api-documentation.js';
+export { configureServer, fastifyAdapter, type HealthChecks } from './server.js';
 export { validationPipe } from './validation.pipe.js';

@@ -1,9 +1,8 @@
-import type { INestApplication } from '@nestjs/common';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
-import { DocumentBuilder, type OpenAPIObject, SwaggerModule } from '@nestjs/swagger';
 import type { FastifyInstance } from 'fastify';
 import type { ApiKeys } from '../auth/index.js';
 import { metrics, registry, type Logger } from '../telemetry/index.js';
+import { serveApiDocumentation } from './api-documentation.js';
 import { authenticate, UnreadableBody } from './authorization.js';
 import { toApiError } from './error.filter.js';
 import { ApiError } from './errors.js';
@@ -62,6 +61,7 @@ export function configureServer(
     done();
   });
 
+  serveApiDocumentation(app, fastify);
   fastify.get('/health/live', () => ({ status: 'up' }));
   fastify.get('/health/ready', async (_request, reply) => {
     const results = await Promise.all(
@@ -77,15 +77,4 @@ export function configureServer(
     return reply.status(ready ? 200 : 503).send({ status: ready ? 'up' : 'down', parts: Object.fromEntries(results) });
   });
   fastify.get('/metrics', async (_request, reply) => reply.type(registry.contentType).send(await registry.metrics()));
-}
-
-/** The description of the REST API, also browsable at `/swagger-ui/index.html` (manual 16.1.6). */
-export function openApi(app: INestApplication): OpenAPIObject {
-  const config = new DocumentBuilder()
-    .setTitle('Orrery')
-    .setDescription('REST API of Orrery. Each operation names the roles that the API key needs in `x-roles`.')
-    .setVersion('1')
-    .addApiKey({ type: 'apiKey', in: 'header', name: 'X-API-Key' }, 'apiKey')
-    .build();
-  return SwaggerModule.createDocument(app, config);
 }

@@ -1,1 +1,2 @@
 export * from './limits.js';
+export { RateLimits, type Window } from './rate-limits.js';

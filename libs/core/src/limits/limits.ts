@@ -9,8 +9,8 @@ interface Limit {
   about: string;
 }
 
-const offer = (value: number | null, about: string): Limit => ({ value, adjustable: 'offer', about });
-const fixed = (value: number, about: string): Limit => ({ value, adjustable: 'fixed', about });
+const offer = (value: number | null, about: string) => ({ value, adjustable: 'offer' as const, about });
+const fixed = (value: number, about: string) => ({ value, adjustable: 'fixed' as const, about });
 
 const MEBIBYTE = 1_048_576;
 

@@ -38,7 +38,12 @@ export function normalizeTimestamp(text: unknown): string | undefined {
   const instant = new Date(`${date}T${time}${seconds}.${fraction.slice(0, 3)}${hours ? `${hours}:${minutes}` : 'Z'}`);
   // Date rolls 30 February over into March instead of refusing it.
   const rolled = new Date(`${date}T00:00:00Z`);
-  if (Number.isNaN(instant.getTime()) || Number.isNaN(rolled.getTime()) || !rolled.toISOString().startsWith(date!))
+  if (
+    date!.startsWith('0000') ||
+    Number.isNaN(instant.getTime()) ||
+    Number.isNaN(rolled.getTime()) ||
+    !rolled.toISOString().startsWith(date!)
+  )
     return undefined;
   return instant.toISOString();
 }

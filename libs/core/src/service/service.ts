@@ -9,7 +9,6 @@ import {
 } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
-import { SwaggerModule } from '@nestjs/swagger';
 import { Audit } from '../audit/index.js';
 import { ApiKeys } from '../auth/index.js';
 import { Bus, OutboxRelay, purgeRead } from '../bus/index.js';
@@ -20,10 +19,10 @@ import {
   ErrorFilter,
   fastifyAdapter,
   type HealthChecks,
-  openApi,
   RolesGuard,
   validationPipe,
 } from '../http/index.js';
+import { RateLimits } from '../limits/index.js';
 import { Jobs } from '../jobs/index.js';
 import { createLogger, type Logger } from '../telemetry/index.js';
 
@@ -42,6 +41,7 @@ export interface ServiceContext {
   apiKeys: ApiKeys;
   audit: Audit;
   jobs: Jobs;
+  rateLimits: RateLimits;
   logger: Logger;
   roles: ServiceRoles;
 }
@@ -87,6 +87,7 @@ export async function bootServices(services: Service[], roles: ServiceRoles, con
     logger,
   });
   const jobs = new Jobs(config.REDIS_URL, logger);
+  const rateLimits = new RateLimits(config.REDIS_URL, logger);
   const apiKeys = new ApiKeys(bus);
   const audit = new Audit(bus);
   const health: HealthChecks = {
@@ -121,6 +122,7 @@ export async function bootServices(services: Service[], roles: ServiceRoles, con
       apiKeys,
       audit,
       jobs,
+      rateLimits,
       logger: logger.child({ service: service.name }),
       roles,
     };
@@ -143,6 +145,7 @@ export async function bootServices(services: Service[], roles: ServiceRoles, con
       for (const each of running.toReversed())
         await each.stop().catch((error: unknown) => logger.error({ error }, 'could not stop cleanly'));
       await jobs.close();
+      rateLimits.close();
       await bus.close();
       for (const database of databases) await database.close();
     }
@@ -157,7 +160,6 @@ export async function bootServices(services: Service[], roles: ServiceRoles, con
   app.useGlobalGuards(new RolesGuard());
   app.useGlobalPipes(validationPipe());
   configureServer(app, apiKeys, health, logger);
-  if (controllers.length > 0) SwaggerModule.setup('swagger-ui', app, () => openApi(app));
   await app.listen(config.ORRERY_HTTP_PORT, config.ORRERY_BIND_ADDRESS);
   const address = app.getHttpServer().address() as { port: number };
   return { app, httpPort: address.port, logger, close: () => app.close() };

@@ -2,10 +2,9 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { randomBytes } from 'node:crypto';
-import { connect, type NatsConnection } from '@nats-io/transport-node';
 import { Client } from 'pg';
 import { startServices } from '../../../../tools/services/index.mjs';
-import { Bus, declareStreams } from '../bus/index.js';
+import { Bus, connectNats, declareStreams } from '../bus/index.js';
 import { type Config, loadConfig } from '../config/index.js';
 import { migrate } from '../database/index.js';
 import { bootServices, type RunningPlatform, type Service, type ServiceRoles } from '../service/index.js';
@@ -106,11 +105,7 @@ export async function startBackend(services: Service[], overrides: NodeJS.Proces
 
 /** What the migration job does: the streams, and every schema. */
 export async function installPlatform(config: Config, services: Service[]): Promise<void> {
-  const url = new URL(config.NATS_URL);
-  const connection: NatsConnection = await connect({
-    servers: url.host,
-    ...(url.username ? { user: decodeURIComponent(url.username), pass: decodeURIComponent(url.password) } : {}),
-  });
+  const connection = await connectNats(config.NATS_URL, 'test');
   await declareStreams(connection, {
     partitions: config.ORRERY_PARTITIONS,
     maxBytes: config.ORRERY_STREAM_MAX_BYTES,
@@ -125,13 +120,14 @@ export async function installPlatform(config: Config, services: Service[]): Prom
 export async function eventually<Result>(
   condition: () => Promise<Result> | Result,
   timeoutMs = 15_000,
-): Promise<NonNullable<Result>> {
+): Promise<Exclude<Result, false | null | undefined>> {
   const deadline = Date.now() + timeoutMs;
   let failure: unknown = new Error('the condition never held');
   for (;;) {
     try {
       const result = await condition();
-      if (result !== undefined && result !== null && result !== false) return result as NonNullable<Result>;
+      if (result !== undefined && result !== null && result !== false)
+        return result as Exclude<Result, false | null | undefined>;
       failure = new Error(`the condition did not hold within ${timeoutMs} ms`);
     } catch (error) {
       failure = error;

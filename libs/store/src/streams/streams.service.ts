@@ -1,0 +1,172 @@
+import type { ApiKeyIdentity } from '@orrery/core/auth';
+import { type Bus, PackingPublisher } from '@orrery/core/bus';
+import type { Database } from '@orrery/core/database';
+import { invalidParameter, invalidParameters, RateLimitedError } from '@orrery/core/http';
+import { limitOf, LIMITS, type RateLimits } from '@orrery/core/limits';
+import type { Audit } from '@orrery/core/audit';
+import {
+  buildMessage,
+  checkStreamId,
+  type FieldError,
+  isMessageId,
+  MAX_TAGS,
+  messageTime,
+  normalizeTimestamp,
+  parsePublished,
+  partitionKey,
+  partitionOf,
+  type PublishedMessage,
+} from '@orrery/core/messages';
+
+const DAY_MS = 24 * 3600 * 1000;
+const MINUTE_MS = 60_000;
+/** How long a client waits for the bus before it gets a 503. */
+const PUBLISH_TIMEOUT_MS = 10_000;
+
+/** Query parameters of reading a stream (manual 13.2.5). */
+export interface StreamQuery {
+  limit?: string;
+  timeRange?: string;
+  bookmarkId?: string;
+}
+
+/** Puts messages into streams over HTTP and reads them back. */
+export class StreamsService {
+  readonly publisher: PackingPublisher;
+
+  constructor(
+    private readonly bus: Bus,
+    private readonly database: Database,
+    private readonly rateLimits: RateLimits,
+    private readonly audit: Audit,
+  ) {
+    this.publisher = new PackingPublisher(bus, 'READY');
+  }
+
+  /** @returns the id of the message, once the bus has it on disk. @throws 400 that lists every bad field. */
+  async add(key: ApiKeyIdentity, streamId: string, body: unknown, traceparent?: string): Promise<string> {
+    if (typeof body !== 'object' || body === null || Array.isArray(body))
+      throw invalidParameter('body', 'a JSON object');
+    const message = this.parse(key, { ...body, streamId });
+    return this.publish(key, message, traceparent);
+  }
+
+  /** All or nothing: one bad element rejects the whole bulk. @returns the ids in the order of the elements. */
+  async addBulk(key: ApiKeyIdentity, body: unknown, traceparent?: string): Promise<string[]> {
+    const limit = limitOf(key.limits, 'bulksPerMinute');
+    if (Number.isFinite(limit) && (await this.rateLimits.count('bulks', key.tenantId, 1, MINUTE_MS)).count > limit)
+      throw new RateLimitedError();
+    if (!Array.isArray(body)) throw invalidParameter('body', 'an array of data messages');
+    const most = limitOf(key.limits, 'messagesPerBulk');
+    if (body.length > most) throw invalidParameter('body', `at most ${most} messages`);
+    const errors: FieldError[] = [];
+    const messages = body.map((element: unknown, i) => {
+      const parsed = this.check(element);
+      if (!Array.isArray(parsed)) return parsed;
+      for (const error of parsed)
+        errors.push({ field: error.field ? `[${i}].${error.field}` : `[${i}]`, expected: error.expected });
+      return undefined;
+    });
+    if (errors.length > 0) throw this.refused(key, errors);
+    return Promise.all(messages.map((message) => this.publish(key, message!, traceparent)));
+  }
+
+  /** The stream's messages from newest to oldest, as the JSON text of an array. */
+  async read(key: ApiKeyIdentity, streamId: string, query: StreamQuery): Promise<string> {
+    const error = checkStreamId(streamId);
+    if (error) throw invalidParameters([error]);
+    const most = limitOf(key.limits, 'streamReadsPerMinute');
+    if (Number.isFinite(most) && (await this.rateLimits.count('streamReads', key.tenantId, 0, MINUTE_MS)).count >= most)
+      throw new RateLimitedError();
+
+    const parameters: unknown[] = [
+      key.tenantId,
+      streamId,
+      new Date(Date.now() - limitOf(key.limits, 'dataDays') * DAY_MS),
+    ];
+    const conditions = ['tenant_id = $1', 'stream_id = $2', 'created >= $3'];
+    const [from, to] = this.timeRange(query.timeRange);
+    if (from !== undefined) conditions.push(`timestamp >= $${parameters.push(from)}`);
+    if (to !== undefined) conditions.push(`timestamp <= $${parameters.push(to)}`);
+    if (query.bookmarkId !== undefined) {
+      const bookmark = await this.bookmark(key.tenantId, streamId, query.bookmarkId);
+      conditions.push(`(timestamp, id) < ($${parameters.push(bookmark)}, $${parameters.push(query.bookmarkId)})`);
+    }
+    const limit = this.limit(query.limit);
+    const rows = await this.database.query<{ body: string }>(
+      `SELECT body FROM messages WHERE ${conditions.join(' AND ')} ORDER BY timestamp DESC, id DESC LIMIT ${limit}`,
+      parameters,
+    );
+    if (Number.isFinite(most) && rows.length > 0)
+      await this.rateLimits.count('streamReads', key.tenantId, rows.length, MINUTE_MS);
+    return `[${rows.map((row) => row.body).join(',')}]`;
+  }
+
+  private limit(text: string | undefined): number {
+    if (text === undefined) return 100;
+    if (!/^\d{1,9}$/.test(text) || Number(text) < 1) throw invalidParameter('limit', 'a whole number from 1');
+    return Math.min(Number(text), LIMITS.streamReadSize.value);
+  }
+
+  private timeRange(text: string | undefined): [from: string | undefined, to: string | undefined] {
+    if (text === undefined) return [undefined, undefined];
+    const bounds = text.split(',');
+    const [from, to] = bounds.map((bound) => (bound === '' ? undefined : normalizeTimestamp(bound)));
+    if (bounds.length !== 2 || bounds.some((bound, i) => bound !== '' && (i === 0 ? from : to) === undefined))
+      throw invalidParameter('timeRange', 'two ISO 8601 dates separated by a comma, of which one may be left out');
+    return [from, to];
+  }
+
+  private async bookmark(tenantId: string, streamId: string, id: string): Promise<Date> {
+    const rows = isMessageId(id)
+      ? await this.database.query<{ timestamp: Date }>(
+          'SELECT timestamp FROM messages WHERE created = $1 AND id = $2 AND tenant_id = $3 AND stream_id = $4',
+          [messageTime(id), id, tenantId, streamId],
+        )
+      : [];
+    if (!rows[0]) throw invalidParameter('bookmarkId', 'the id of a message of this stream');
+    return rows[0].timestamp;
+  }
+
+  private parse(key: ApiKeyIdentity, body: unknown): PublishedMessage {
+    const parsed = this.check(body);
+    if (Array.isArray(parsed)) throw this.refused(key, parsed);
+    return parsed;
+  }
+
+  private check(body: unknown): PublishedMessage | FieldError[] {
+    // The size of the element alone is not known, so its value is measured.
+    const parsed = parsePublished(body, Number.POSITIVE_INFINITY);
+    if (Array.isArray(parsed)) return parsed;
+    if (parsed.locationError) return [parsed.locationError];
+    if (parsed.streamId === undefined) return [{ field: 'streamId', expected: 'the stream of the message' }];
+    return parsed;
+  }
+
+  // Too many tags are the one mistake over HTTP that the manual wants in the audit log too (MSG-006, LIM-063).
+  private refused(key: ApiKeyIdentity, errors: FieldError[]): Error {
+    if (errors.some((error) => error.field.endsWith('tags') && error.expected.startsWith('at most')))
+      this.audit.write({
+        tenantId: key.tenantId,
+        level: 'error',
+        category: 'data',
+        subcategory: 'storage',
+        type: 'too_many_tags',
+        description: `A data message with more than ${MAX_TAGS} tags was refused`,
+        source: { connector: 'http', apiKeyId: key.id },
+      });
+    return invalidParameters(errors);
+  }
+
+  private async publish(key: ApiKeyIdentity, published: PublishedMessage, traceparent?: string): Promise<string> {
+    const { header, message } = buildMessage(published, {
+      tenantId: key.tenantId,
+      connector: 'http',
+      apiKeyId: key.id,
+      ...(traceparent === undefined ? {} : { traceparent }),
+    });
+    const partition = partitionOf(key.tenantId, partitionKey(header), this.bus.partitions);
+    await this.publisher.publish(partition, JSON.stringify(header), JSON.stringify(message), PUBLISH_TIMEOUT_MS);
+    return message.id;
+  }
+}

@@ -1,0 +1,226 @@
+import { spawn } from 'node:child_process';
+import { connect, createServer } from 'node:net';
+import { dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { freePort } from './services/free-port.mjs';
+import { startServices } from './services/index.mjs';
+
+const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), '..');
+const READY_TIMEOUT_MS = 60_000;
+/** Services of the platform, by the folder of their app. */
+export const SERVICES = ['identity', 'device-manager', 'audit-log', 'store', 'routing', 'mqtt-connector'];
+
+/**
+ * @typedef {object} PlatformOptions
+ * @property {string} dataDir
+ * @property {NodeJS.ProcessEnv} [env]
+ * @property {boolean} [separate] one process per service, behind a gateway
+ * @property {number} [replicas] processes of each service, when separate
+ * @property {(line: string) => void} [log] what the platform says of itself
+ * @property {'inherit' | 'ignore' | number} [output] where the processes write their logs
+ *
+ * @typedef {object} PlatformProcess
+ * @property {string} name
+ * @property {string[]} argv
+ * @property {NodeJS.ProcessEnv} env
+ * @property {number} httpPort
+ * @property {import('node:child_process').ChildProcess} [child]
+ * @property {number} starts how often it has been started
+ *
+ * @typedef {object} Platform
+ * @property {string} httpUrl
+ * @property {number} mqttPort
+ * @property {number} mqttsPort
+ * @property {string} caFile certificate authority of the MQTTS port
+ * @property {string | undefined} apiKey master key of the first tenant, at the first start only
+ * @property {Awaited<ReturnType<typeof startServices>>} services
+ * @property {PlatformProcess[]} processes
+ * @property {() => Promise<void>} stop
+ */
+
+/** @param {number} port @param {string} host */
+async function isFree(port, host) {
+  const server = createServer();
+  return new Promise((done) => {
+    server.once('error', () => done(false));
+    server.listen(port, host, () => server.close(() => done(true)));
+  });
+}
+
+/** @param {number} port */
+async function accepts(port) {
+  return new Promise((done) => {
+    const socket = connect(port, '127.0.0.1');
+    socket.once('connect', () => done(socket.destroy() && true));
+    socket.once('error', () => done(false));
+  });
+}
+
+/**
+ * Starts PostgreSQL, NATS and Redis where the environment names none, brings streams and schemas up to date, and
+ * starts the platform's processes. A process that ends by itself is started again, as a cluster would.
+ *
+ * @param {PlatformOptions} options
+ * @returns {Promise<Platform>}
+ */
+export async function startPlatform({
+  dataDir,
+  env: given = process.env,
+  separate = false,
+  replicas = 1,
+  log = () => {},
+  output = 'inherit',
+}) {
+  const host = given.ORRERY_BIND_ADDRESS ?? '0.0.0.0';
+  const httpPort = Number(given.ORRERY_HTTP_PORT ?? 8080);
+  const mqttPort = Number(given.ORRERY_MQTT_PORT ?? 1883);
+  const mqttsPort = Number(given.ORRERY_MQTTS_PORT ?? 8883);
+  for (const [variable, port] of /** @type {const} */ ([
+    ['ORRERY_HTTP_PORT', httpPort],
+    ['ORRERY_MQTT_PORT', mqttPort],
+    ['ORRERY_MQTTS_PORT', mqttsPort],
+  ]))
+    if (!(await isFree(port, host))) throw new Error(`port ${port} is taken: set ${variable} to a free one`);
+
+  const services = await startServices({ dataDir, log, env: given });
+  /** @type {PlatformProcess[]} */
+  const processes = [];
+  let stopping = false;
+  const env = {
+    ...given,
+    DATABASE_URL: services.databaseUrl,
+    NATS_URL: services.natsUrl,
+    REDIS_URL: services.redisUrl,
+    ORRERY_DATA_DIR: resolve(dataDir),
+    ORRERY_MQTT_PORT: String(mqttPort),
+    ORRERY_MQTTS_PORT: String(mqttsPort),
+  };
+
+  /** @param {PlatformProcess} process_ */
+  const start = (process_) => {
+    const began = Date.now();
+    process_.starts++;
+    const child = spawn(process.execPath, process_.argv, {
+      cwd: ROOT,
+      env: { ...process_.env, ORRERY_HTTP_PORT: String(process_.httpPort) },
+      stdio: ['ignore', output, output],
+    });
+    process_.child = child;
+    child.once('exit', (code, signal) => {
+      if (stopping) return;
+      log(`${process_.name} ended (${signal ?? `code ${code}`}); starting it again`);
+      setTimeout(() => stopping || start(process_), Date.now() - began > 10_000 ? 0 : 500);
+    });
+  };
+
+  /** @param {string} name @param {string[]} args @param {NodeJS.ProcessEnv} [extra] @param {number} [port] */
+  const add = async (name, args, extra = {}, port) => {
+    /** @type {PlatformProcess} */
+    const process_ = { name, argv: args, env: { ...env, ...extra }, httpPort: port ?? (await freePort()), starts: 0 };
+    processes.push(process_);
+    start(process_);
+    return process_;
+  };
+
+  const stop = async () => {
+    if (stopping) return;
+    stopping = true;
+    await Promise.all(
+      processes.map(async ({ child }) => {
+        if (!child || child.exitCode !== null || child.signalCode !== null) return;
+        const ended = new Promise((done) => child.once('exit', done));
+        child.kill('SIGTERM');
+        // A stopped process takes no SIGTERM.
+        const force = setTimeout(() => child.kill('SIGKILL'), 15_000);
+        await ended;
+        clearTimeout(force);
+      }),
+    );
+    await services.stop();
+  };
+
+  try {
+    const apiKey = await migrate(env, output);
+    const app = (/** @type {string} */ name) => `apps/${name}/dist/main.js`;
+    if (separate) {
+      /** @type {Record<string, number[]>} */
+      const ports = {};
+      for (const service of SERVICES)
+        for (let replica = 0; replica < replicas; replica++) {
+          // Two processes cannot listen on one port here: further connectors get ports of their own.
+          const own =
+            service === 'mqtt-connector' && replica > 0
+              ? { ORRERY_MQTT_PORT: String(await freePort()), ORRERY_MQTTS_PORT: String(await freePort()) }
+              : {};
+          const started = await add(replicas > 1 ? `${service}-${replica + 1}` : service, [app(service)], own);
+          if (own.ORRERY_MQTT_PORT)
+            log(`${started.name}: MQTT on ${own.ORRERY_MQTT_PORT}, MQTT over TLS on ${own.ORRERY_MQTTS_PORT}`);
+          (ports[service] ??= []).push(started.httpPort);
+        }
+      const routes = Object.entries(ports).map(
+        ([service, each]) => `${service}=${each.map((port) => `http://127.0.0.1:${port}`).join('|')}`,
+      );
+      await ready(processes);
+      await add('gateway', [app('gateway')], { ORRERY_GATEWAY_ROUTES: routes.join(',') }, httpPort);
+    } else {
+      await add('edge', [app('platform'), 'edge'], {}, httpPort);
+      await add('processing', [app('platform'), 'processing']);
+    }
+    await ready(processes);
+    for (const port of [mqttPort, mqttsPort]) await until(() => accepts(port), `MQTT port ${port} does not answer`);
+    return {
+      httpUrl: `http://127.0.0.1:${httpPort}`,
+      mqttPort,
+      mqttsPort,
+      caFile: join(resolve(dataDir), 'tls', 'ca.pem'),
+      apiKey,
+      services,
+      processes,
+      stop,
+    };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+/**
+ * Runs the migration job.
+ * @param {NodeJS.ProcessEnv} env
+ * @param {PlatformOptions['output']} output
+ * @returns {Promise<string | undefined>} the master key, when it was made just now
+ */
+async function migrate(env, output) {
+  const child = spawn(process.execPath, ['apps/migrate/dist/main.js'], {
+    cwd: ROOT,
+    env,
+    stdio: ['ignore', 'pipe', output],
+  });
+  let text = '';
+  child.stdout?.on('data', (data) => (text += data));
+  const code = await new Promise((done) => child.once('close', done));
+  if (code !== 0) throw new Error(`the migration job failed:\n${text}`);
+  return env.ORRERY_BOOTSTRAP_API_KEY ?? /^master API key: (\S+)$/m.exec(text)?.[1];
+}
+
+/** @param {PlatformProcess[]} processes */
+async function ready(processes) {
+  for (const { name, httpPort } of processes)
+    await until(
+      () =>
+        fetch(`http://127.0.0.1:${httpPort}/health/${name === 'gateway' ? 'live' : 'ready'}`).then(
+          (response) => response.ok,
+          () => false,
+        ),
+      `${name} is not ready; its log above says why`,
+    );
+}
+
+/** @param {() => Promise<unknown>} condition @param {string} otherwise */
+async function until(condition, otherwise) {
+  const deadline = Date.now() + READY_TIMEOUT_MS;
+  while (!(await condition())) {
+    if (Date.now() > deadline) throw new Error(otherwise);
+    await new Promise((done) => setTimeout(done, 50));
+  }
+}
