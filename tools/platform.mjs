@@ -38,6 +38,9 @@ export const SERVICES = ['identity', 'device-manager', 'audit-log', 'store', 'ro
  * @property {() => Promise<void>} stop
  */
 
+/** @param {string} name */
+const app = (name) => `apps/${name}/dist/main.js`;
+
 /** @param {number} port @param {string} host */
 async function isFree(port, host) {
   const server = createServer();
@@ -141,7 +144,6 @@ export async function startPlatform({
 
   try {
     const apiKey = await migrate(env, output);
-    const app = (/** @type {string} */ name) => `apps/${name}/dist/main.js`;
     if (separate) {
       /** @type {Record<string, number[]>} */
       const ports = {};

@@ -4,16 +4,23 @@ import { fastify } from 'fastify';
 import { restPaths } from './rest-paths.js';
 
 // One address for services that run one process each, as an ingress does it in a cluster: the path decides the service.
-// ORRERY_GATEWAY_ROUTES names where each service answers: `store=http://127.0.0.1:9001,...`.
+// ORRERY_GATEWAY_ROUTES names where each service answers: `store=http://127.0.0.1:9001|http://127.0.0.1:9002,...`.
 const logger = createLogger('gateway', process.env['ORRERY_LOG_LEVEL'] ?? 'info');
 const targets = new Map(
-  (process.env['ORRERY_GATEWAY_ROUTES'] ?? '').split(',').map((route) => route.split('=') as [string, string]),
+  (process.env['ORRERY_GATEWAY_ROUTES'] ?? '').split(',').map((route) => {
+    const [service = '', upstreams = ''] = route.split('=');
+    return [service, upstreams.split('|')] as const;
+  }),
 );
 const server = fastify({ bodyLimit: 16 << 20, routerOptions: { maxParamLength: 512 } });
 for (const [service, paths] of Object.entries(restPaths)) {
-  const upstream = targets.get(service);
-  if (upstream)
-    for (const prefix of paths) await server.register(httpProxy, { upstream, prefix, rewritePrefix: prefix });
+  const upstreams = targets.get(service);
+  if (!upstreams) continue;
+  let next = 0;
+  // Instances take turns.
+  const getUpstream = (): string => upstreams[next++ % upstreams.length]!;
+  for (const prefix of paths)
+    await server.register(httpProxy, { upstream: '', prefix, rewritePrefix: prefix, replyOptions: { getUpstream } });
 }
 server.get('/health/live', () => ({ status: 'up' }));
 server.setNotFoundHandler((_request, reply) => reply.status(404).send({ code: 'NOT_FOUND', message: 'Not found' }));
