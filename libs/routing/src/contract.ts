@@ -33,7 +33,10 @@ export interface FifoSubscription {
   held: number[];
 }
 
-/** @throws NOT_FOUND when the tenant has no such FIFO. Answered by the partition's dispatcher. */
+/**
+ * Answered by the partition's dispatcher; safe to repeat. Deliveries may follow the answer at once.
+ * @throws NOT_FOUND when the tenant has no such FIFO.
+ */
 export const fifoSubscribe = defineRpc<FifoSubscription, { fifoId: number }>('routing', 'fifoSubscribe');
 
 /** What the subscriptions held goes back. Unknown subscriptions are ignored. */
@@ -48,7 +51,10 @@ export const fifoAck = defineRpc<
   Record<string, never>
 >('routing', 'fifoAck');
 
-/** A dispatcher drops subscriptions of an instance that it has not heard for `FIFO_SILENCE_MS`. */
+/**
+ * Names all subscriptions of the instance in this partition. A dispatcher drops a subscription that has not been
+ * named for `FIFO_SILENCE_MS`.
+ */
 export const fifoHeartbeat = defineRpc<{ instance: string; subscriptions: string[] }, { unknown: string[] }>(
   'routing',
   'fifoHeartbeat',
@@ -57,7 +63,20 @@ export const fifoHeartbeat = defineRpc<{ instance: string; subscriptions: string
 export const FIFO_HEARTBEAT_MS = 1000;
 export const FIFO_SILENCE_MS = 5000;
 
-/** Puts a message into a FIFO. @throws NOT_FOUND. Any routing instance answers. */
+/** Kind of control event for FIFOs: the header carries `FifoChange`. Subscriptions of a deleted FIFO end. */
+export const FIFO_CONTROL = 'fifo';
+
+export interface FifoChange {
+  tenantId: string;
+  fifoId: number;
+  fifoName: string;
+  change: 'deleted';
+}
+
+/**
+ * Puts a message into a FIFO. Any routing instance answers.
+ * @throws NOT_FOUND; GENERIC_INVALID_PARAMETER_ERROR when the text holds a NUL character, which PostgreSQL cannot keep.
+ */
 export const fifoPublish = defineRpc<{ tenantId: string; fifoName: string; body: string }, Record<string, never>>(
   'routing',
   'fifoPublish',
@@ -75,6 +94,8 @@ export const fifoDeliverSubject = (instance: string): string => `fifo.deliver.${
 export interface FifoDeliveryHeader {
   subscription: string;
   seq: number;
+  /** True when the text holds line breaks: the body is a JSON string of it, since an entry's body is one line. */
+  quoted?: true;
 }
 
 export interface FifoDeliveryReply {
