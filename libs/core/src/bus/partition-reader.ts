@@ -97,6 +97,7 @@ export class PartitionReader {
     this.wake?.();
     await this.loop;
     for (const feed of this.feeds.values()) void feed.consumer?.close();
+    await this.report();
     await this.leases.stop();
   }
 
