@@ -24,6 +24,7 @@ export const ERRORS = {
   NOT_ACCEPTABLE: { status: 406, message: 'Only application/json is available' },
   CONFLICT: { status: 409, message: 'Conflict' },
   DM_DEVICE_DUPLICATE: { status: 409, message: 'Conflict on device id' },
+  DM_GROUP_DUPLICATE: { status: 409, message: 'Conflict on group path' },
   DM_INTERFACE_DUPLICATE: { status: 409, message: 'Interface already exists. Conflict on (connector/nodeId)' },
   PAYLOAD_TOO_LARGE: { status: 413, message: 'The request body is too large' },
   UNSUPPORTED_MEDIA_TYPE: { status: 415, message: 'Only application/json is supported' },
