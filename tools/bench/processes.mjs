@@ -1,0 +1,64 @@
+import { readdirSync, readFileSync } from 'node:fs';
+
+const TICKS_PER_SECOND = 100;
+
+/** @param {number} pid @returns {{ cpuSeconds: number, rssMiB: number }} of this process and its children */
+export function usage(pid) {
+  let cpuSeconds = 0;
+  let pages = 0;
+  const wanted = new Set([pid]);
+  /** @type {Array<{ pid: number, parent: number, ticks: number, rss: number }>} */
+  const all = [];
+  for (const name of readdirSync('/proc')) {
+    if (!/^\d+$/.test(name)) continue;
+    try {
+      const text = readFileSync(`/proc/${name}/stat`, 'utf8');
+      const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
+      all.push({
+        pid: Number(name),
+        parent: Number(fields[1]),
+        ticks: Number(fields[11]) + Number(fields[12]) + Number(fields[13]) + Number(fields[14]),
+        rss: Number(fields[21]),
+      });
+    } catch {
+      // The process has ended since the directory was read.
+    }
+  }
+  for (let grown = true; grown;) {
+    grown = false;
+    for (const each of all)
+      if (wanted.has(each.parent) && !wanted.has(each.pid)) {
+        wanted.add(each.pid);
+        grown = true;
+      }
+  }
+  for (const each of all)
+    if (wanted.has(each.pid)) {
+      // Time of ended children is counted in their parent.
+      cpuSeconds += each.ticks / TICKS_PER_SECOND;
+      pages += each.rss;
+    }
+  return { cpuSeconds, rssMiB: (pages * 4096) / 1_048_576 };
+}
+
+/** CPU cores that each process used between two calls. @param {Record<string, number>} pids */
+export function watchUsage(pids) {
+  const began = performance.now();
+  const start = Object.fromEntries(Object.entries(pids).map(([name, pid]) => [name, usage(pid)]));
+  return () => {
+    const seconds = (performance.now() - began) / 1000;
+    return Object.fromEntries(
+      Object.entries(pids).map(([name, pid]) => {
+        const now = usage(pid);
+        return [
+          name,
+          {
+            cores: (now.cpuSeconds - (start[name]?.cpuSeconds ?? 0)) / seconds,
+            rssMiB: now.rssMiB,
+            rssGrowthMiB: now.rssMiB - (start[name]?.rssMiB ?? 0),
+          },
+        ];
+      }),
+    );
+  };
+}
