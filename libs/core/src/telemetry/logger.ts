@@ -7,6 +7,10 @@ export function createLogger(name: string, level = 'info'): Logger {
   return pino({
     name,
     level,
+    // Without this an error is logged as {}. Its other properties are left out: a failed query carries its parameters.
+    serializers: {
+      error: (error: unknown) => (error instanceof Error ? (error.stack ?? `${error.name}: ${error.message}`) : error),
+    },
     redact: { paths: ['password', '*.password', 'apiKey', '*.apiKey', 'headers["x-api-key"]'], remove: true },
   });
 }
