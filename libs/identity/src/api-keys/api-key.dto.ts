@@ -42,7 +42,7 @@ export class ApiKeyScope {
 
 /** Fields of a key that can be changed. Null removes `from`, `to` and `scope`. */
 export class ApiKeyChanges {
-  @ApiPropertyOptional()
+  @ApiPropertyOptional({ type: String })
   @IsOptional()
   @IsString(LABEL)
   @MaxLength(256, LABEL)
@@ -55,19 +55,19 @@ export class ApiKeyChanges {
   @IsIn(ROLES, { each: true, message: `each of ${ROLES.join(', ')}` })
   roles?: Role[] | null;
 
-  @ApiPropertyOptional()
+  @ApiPropertyOptional({ type: Boolean })
   @IsOptional()
   @IsBoolean({ message: 'true or false' })
   active?: boolean | null;
 
-  @ApiPropertyOptional({ description: 'epoch milliseconds; the parent’s when absent' })
+  @ApiPropertyOptional({ type: Number, description: "epoch milliseconds; the parent's when absent" })
   @IsOptional()
   @IsInt(INSTANT)
   @Min(0, INSTANT)
   @Max(LAST_INSTANT, INSTANT)
   from?: number | null;
 
-  @ApiPropertyOptional({ description: 'epoch milliseconds; the parent’s when absent' })
+  @ApiPropertyOptional({ type: Number, description: "epoch milliseconds; the parent's when absent" })
   @IsOptional()
   @IsInt(INSTANT)
   @Min(0, INSTANT)
@@ -92,7 +92,7 @@ export class DebugMode {
   @IsBoolean({ message: 'true or false' })
   activated!: boolean;
 
-  @ApiPropertyOptional({ default: DEFAULT_DEBUG_SECONDS })
+  @ApiPropertyOptional({ type: Number, default: DEFAULT_DEBUG_SECONDS })
   @IsInt(DEBUG_SECONDS)
   @Min(1, DEBUG_SECONDS)
   @Max(MAX_DEBUG_SECONDS, DEBUG_SECONDS)

@@ -1,6 +1,6 @@
 import { ROLES } from '@orrery/core/auth';
 import { callRpc, type Bus } from '@orrery/core/bus';
-import type { LimitValues } from '@orrery/core/limits';
+import { type LimitValues, UNLIMITED_OFFER } from '@orrery/core/limits';
 import {
   type ApiAnswer,
   type ApiClient,
@@ -52,7 +52,7 @@ interface Account {
 }
 
 let accounts = 0;
-async function account(limits: LimitValues = { apiKeys: null }): Promise<Account> {
+async function account(limits: LimitValues = UNLIMITED_OFFER): Promise<Account> {
   const { masterKey, masterKeyId } = await callRpc(bus, createTenant, { name: `account ${++accounts}`, limits });
   const api = apiClient(platform.url, masterKey);
   const create = (fields: Record<string, unknown>) => api.post<KeyBody>(PATH, { parentId: masterKeyId, ...fields });
@@ -389,4 +389,21 @@ describe('reading keys', () => {
     expect((await page('?size=5000')).size).toBe(1000);
     expect(await page('?size=1000&page=999999999')).toMatchObject({ data: [] });
   });
+});
+
+it('describes its operations, and the roles that they need', async () => {
+  const answer = await fetch(`${platform.url}/swagger-ui-json`);
+  const { paths, components } = (await answer.json()) as {
+    paths: Record<string, Record<string, { 'x-roles': string[] }>>;
+    components: { schemas: Record<string, { properties: Record<string, { type: string }> }> };
+  };
+  expect(Object.keys(paths).sort()).toEqual([
+    PATH,
+    `${PATH}/{apiKeyId}`,
+    `${PATH}/{apiKeyId}/debugMode`,
+    '/api/v0/tenants/me',
+  ]);
+  expect(paths[PATH]!['post']!['x-roles']).toEqual(['API_KEY_W']);
+  const { label, active, from } = components.schemas['ApiKeyCreation']!.properties;
+  expect([label!.type, active!.type, from!.type]).toEqual(['string', 'boolean', 'number']);
 });
