@@ -390,20 +390,3 @@ describe('reading keys', () => {
     expect(await page('?size=1000&page=999999999')).toMatchObject({ data: [] });
   });
 });
-
-it('describes its operations, and the roles that they need', async () => {
-  const answer = await fetch(`${platform.url}/swagger-ui-json`);
-  const { paths, components } = (await answer.json()) as {
-    paths: Record<string, Record<string, { 'x-roles': string[] }>>;
-    components: { schemas: Record<string, { properties: Record<string, { type: string }> }> };
-  };
-  expect(Object.keys(paths).sort()).toEqual([
-    PATH,
-    `${PATH}/{apiKeyId}`,
-    `${PATH}/{apiKeyId}/debugMode`,
-    '/api/v0/tenants/me',
-  ]);
-  expect(paths[PATH]!['post']!['x-roles']).toEqual(['API_KEY_W']);
-  const { label, active, from } = components.schemas['ApiKeyCreation']!.properties;
-  expect([label!.type, active!.type, from!.type]).toEqual(['string', 'boolean', 'number']);
-});
