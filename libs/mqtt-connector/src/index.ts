@@ -1,1 +1,2 @@
-export {};
+export { mqttConnector, mqttPorts } from './mqtt-connector.js';
+export { MqttPorts } from './server/listeners.js';

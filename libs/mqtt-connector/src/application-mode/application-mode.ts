@@ -1,0 +1,53 @@
+import type { IConnectPacket } from 'mqtt-packet';
+import type { Audit } from '@orrery/core/audit';
+import type { Role } from '@orrery/core/auth';
+import type { Bus } from '@orrery/core/bus';
+import { metrics } from '@orrery/core/telemetry';
+import type { DataPublisher } from '../data/data-publisher.js';
+import type { Connection } from '../server/connection.js';
+import type { Credentials, Mode } from '../sessions/admission.js';
+import { SessionAudit } from '../sessions/session-audit.js';
+import { ApplicationSession, type ApplicationTools } from './application-session.js';
+import { FifoConsumers } from './fifo-consumers.js';
+
+/** Application mode (manual 16.2.2): consumes FIFOs and publishes data that belongs to no device. */
+export class ApplicationMode implements Mode {
+  readonly username = 'application';
+  readonly roles: readonly Role[] = ['BUS_R', 'DATA_W'];
+  readonly needsTls = true;
+  private readonly tools: ApplicationTools;
+
+  constructor(
+    bus: Bus,
+    private readonly audit: Audit,
+    data: DataPublisher,
+  ) {
+    this.tools = { bus, data, fifos: new FifoConsumers(bus) };
+  }
+
+  start(): void {
+    this.tools.fifos.start();
+  }
+
+  /** After the connections have ended. */
+  stop(): Promise<void> {
+    return this.tools.fifos.stop();
+  }
+
+  async open(connection: Connection, packet: IConnectPacket, credentials: Credentials): Promise<void> {
+    const audit = new SessionAudit(
+      this.audit,
+      { tenantId: credentials.key.tenantId, clientId: packet.clientId, apiKeyId: credentials.key.id },
+      () => credentials.key.debugUntil,
+    );
+    const session = new ApplicationSession(connection, packet, credentials, audit, this.tools);
+    metrics.sessions.inc({ mode: 'application' });
+    connection.onEnd((ending) => {
+      metrics.sessions.dec({ mode: 'application' });
+      session.end();
+      audit.info('disconnected', `Disconnected: ${ending.description}`);
+    });
+    connection.accept(session, packet.keepalive ?? 0);
+    audit.info('connected', `Connected from ${connection.remoteAddress}`);
+  }
+}

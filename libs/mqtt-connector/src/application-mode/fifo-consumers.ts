@@ -1,0 +1,217 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Msg, Subscription } from '@nats-io/transport-node';
+import { type Bus, callRpc, RpcError, RpcUnavailableError } from '@orrery/core/bus';
+import { decodeEntry } from '@orrery/core/messages';
+import {
+  FIFO_HEARTBEAT_MS,
+  FIFO_HELLO,
+  fifoDeliverSubject,
+  type FifoDeliveryHeader,
+  type FifoDeliveryReply,
+  fifoPartition,
+  fifoSubscribe,
+} from '@orrery/routing/contract';
+import { FifoLane } from './fifo-lane.js';
+
+/** Most messages without acknowledgement of one subscription. */
+const WINDOW = 100;
+const RETRY_MS = 250;
+
+/** Takes what a FIFO delivers. */
+export interface FifoReceiver {
+  deliver(consumer: FifoConsumer, seq: number, body: string): void;
+  /** The FIFO was deleted: nothing more comes. */
+  ended(consumer: FifoConsumer): void;
+}
+
+/** One subscription of a session to a FIFO. */
+export interface FifoConsumer {
+  readonly id: string;
+  readonly tenantId: string;
+  readonly fifoName: string;
+  /** Messages count as acknowledged when they are delivered. */
+  readonly autoAck: boolean;
+}
+
+interface Held extends FifoConsumer {
+  partition: number;
+  receiver: FifoReceiver;
+  fifoId?: number;
+  /** Delivered, and not known by the dispatcher to be acknowledged. */
+  held: Set<number>;
+  renewing?: boolean;
+}
+
+/** The FIFO subscriptions of this instance, and their dispatchers. The protocol is described in routing's contract. */
+export class FifoConsumers {
+  private readonly consumers = new Map<string, Held>();
+  private readonly lanes: FifoLane[];
+  private subscriptions: Subscription[] = [];
+  private timer?: NodeJS.Timeout;
+  private made = 0;
+
+  constructor(private readonly bus: Bus) {
+    this.lanes = Array.from(
+      { length: bus.partitions },
+      (_, partition) =>
+        new FifoLane(bus, partition, (id, seqs) => {
+          const { held } = this.consumers.get(id) ?? {};
+          for (const seq of seqs) held?.delete(seq);
+        }),
+    );
+  }
+
+  start(): void {
+    const { connection } = this.bus;
+    this.subscriptions = [
+      connection.subscribe(fifoDeliverSubject(this.bus.instance), {
+        callback: (error, message) => {
+          if (!error) this.onDelivery(message);
+        },
+      }),
+      connection.subscribe(FIFO_HELLO, {
+        callback: (error, message) => {
+          if (error) return;
+          const { partition } = message.json<{ partition: number }>();
+          for (const consumer of this.established(partition)) void this.renew(consumer);
+        },
+      }),
+    ];
+    this.timer = setInterval(() => this.beat(), FIFO_HEARTBEAT_MS);
+  }
+
+  /** After the sessions have ended. */
+  async stop(): Promise<void> {
+    clearInterval(this.timer);
+    await Promise.all(this.lanes.map((lane) => lane.stop(2000)));
+    for (const subscription of this.subscriptions) subscription.unsubscribe();
+  }
+
+  /**
+   * Resolves when the subscription is active; deliveries may come before.
+   * @param deadline epoch milliseconds until when an absent dispatcher is waited for.
+   * @throws RpcError NOT_FOUND; RpcUnavailableError.
+   */
+  async subscribe(
+    tenantId: string,
+    fifoName: string,
+    autoAck: boolean,
+    receiver: FifoReceiver,
+    deadline: number,
+  ): Promise<FifoConsumer> {
+    const consumer: Held = {
+      id: `${this.bus.instance}-${++this.made}`,
+      tenantId,
+      fifoName,
+      autoAck,
+      partition: fifoPartition(tenantId, fifoName, this.bus.partitions),
+      receiver,
+      held: new Set(),
+    };
+    this.consumers.set(consumer.id, consumer);
+    for (;;)
+      try {
+        await this.ask(consumer, Math.max(deadline - Date.now(), RETRY_MS));
+        return consumer;
+      } catch (error) {
+        if (error instanceof RpcUnavailableError && Date.now() + RETRY_MS < deadline) {
+          await delay(RETRY_MS);
+          continue;
+        }
+        // Whether the dispatcher knows it is not certain: then it must forget it.
+        if (error instanceof RpcUnavailableError) void this.unsubscribe(consumer);
+        this.consumers.delete(consumer.id);
+        throw error;
+      }
+  }
+
+  /** What the consumer holds goes back to the FIFO. Resolves when the dispatcher knows it. */
+  unsubscribe({ id }: FifoConsumer): Promise<void> {
+    const consumer = this.consumers.get(id);
+    if (!consumer) return Promise.resolve();
+    this.consumers.delete(id);
+    return this.lanes[consumer.partition]!.end(id);
+  }
+
+  acknowledge({ id }: FifoConsumer, seq: number): void {
+    const consumer = this.consumers.get(id);
+    if (consumer?.held.has(seq)) this.lanes[consumer.partition]!.acknowledge(id, consumer.fifoId!, seq);
+  }
+
+  private async ask(consumer: Held, timeoutMs?: number): Promise<void> {
+    const { id, tenantId, fifoName, autoAck, partition, held } = consumer;
+    const { fifoId } = await callRpc(
+      this.bus,
+      fifoSubscribe,
+      {
+        subscription: id,
+        tenantId,
+        fifoName,
+        instance: this.bus.instance,
+        window: WINDOW,
+        autoAck,
+        held: [...held],
+      },
+      { to: String(partition), ...(timeoutMs === undefined ? {} : { timeoutMs }) },
+    );
+    // A FIFO that was deleted and made anew has other messages.
+    if (consumer.fifoId !== undefined && consumer.fifoId !== fifoId) held.clear();
+    consumer.fifoId = fifoId;
+  }
+
+  // The dispatcher has changed or has forgotten the subscription.
+  private async renew(consumer: Held): Promise<void> {
+    if (consumer.renewing) return;
+    consumer.renewing = true;
+    while (this.consumers.has(consumer.id))
+      try {
+        await this.ask(consumer);
+        // It may have ended while the dispatcher answered.
+        if (!this.consumers.has(consumer.id)) void this.lanes[consumer.partition]!.end(consumer.id);
+        break;
+      } catch (error) {
+        if (error instanceof RpcError && error.code === 'NOT_FOUND') {
+          this.consumers.delete(consumer.id);
+          consumer.receiver.ended(consumer);
+          break;
+        }
+        await delay(RETRY_MS);
+      }
+    consumer.renewing = false;
+  }
+
+  private *established(partition: number): Generator<Held> {
+    for (const consumer of this.consumers.values())
+      if (consumer.partition === partition && consumer.fifoId !== undefined) yield consumer;
+  }
+
+  private beat(): void {
+    this.lanes.forEach((lane, partition) => {
+      const ids = [...this.established(partition)].filter(({ renewing }) => !renewing).map(({ id }) => id);
+      if (ids.length === 0) return;
+      void lane.beat(ids).then((unknown) => {
+        for (const id of unknown) {
+          const consumer = this.consumers.get(id);
+          if (consumer) void this.renew(consumer);
+        }
+      });
+    });
+  }
+
+  private onDelivery(message: Msg): void {
+    const gone = new Set<string>();
+    const taken: Array<[Held, number, string]> = [];
+    for (const { header, body } of decodeEntry(message.data)) {
+      const { subscription, seq } = JSON.parse(header) as FifoDeliveryHeader;
+      const consumer = this.consumers.get(subscription);
+      if (!consumer) gone.add(subscription);
+      else if (!consumer.held.has(seq)) taken.push([consumer, seq, body]);
+    }
+    const reply: FifoDeliveryReply = { gone: [...gone] };
+    message.respond(JSON.stringify(reply));
+    for (const [consumer, seq, body] of taken) {
+      if (!consumer.autoAck) consumer.held.add(seq);
+      consumer.receiver.deliver(consumer, seq, body);
+    }
+  }
+}

@@ -1,0 +1,92 @@
+import { type Bus, PackingPublisher } from '@orrery/core/bus';
+import {
+  buildMessage,
+  type MessageOrigin,
+  partitionKey,
+  partitionOf,
+  type PublishedMessage,
+} from '@orrery/core/messages';
+import { type Connection, Hold } from '../server/connection.js';
+import type { Publication } from '../server/publication-queue.js';
+import type { SessionAudit } from '../sessions/session-audit.js';
+import type { BadData } from './published-data.js';
+
+/**
+ * Takes what clients publish to the bus. A publication is acknowledged when the bus has it on disk, or when it is bad:
+ * then the audit log says why, and the connection lives (manual 6.5.5.1). While the bus is slow, publishers are not read.
+ */
+export class DataPublisher {
+  private readonly publisher: PackingPublisher;
+  private readonly held = new Set<Connection>();
+
+  constructor(private readonly bus: Bus) {
+    this.publisher = new PackingPublisher(bus, 'READY');
+  }
+
+  /** @param partition where the message goes, when it is known already. */
+  take(
+    data: PublishedMessage | BadData,
+    origin: MessageOrigin,
+    connection: Connection,
+    publication: Publication,
+    audit: SessionAudit,
+    partition?: number,
+  ): void {
+    if ('problem' in data) {
+      this.refuse(data.problem, connection, publication, audit);
+      return;
+    }
+    const { header, message, droppedTags } = buildMessage(data, origin);
+    let body: string;
+    try {
+      body = JSON.stringify(message);
+    } catch {
+      // Parsing has no limit of depth, writing has.
+      this.refuse('value: expected less deep nesting', connection, publication, audit);
+      return;
+    }
+    if (data.locationError)
+      audit.error(
+        'bad_location',
+        `Location left out: ${data.locationError.field}: expected ${data.locationError.expected}`,
+      );
+    if (droppedTags.length > 0)
+      audit.error(
+        'too_many_tags',
+        `Device tags left out, because a message has ten at most: ${droppedTags.join(', ')}`,
+      );
+    this.publisher
+      .publish(
+        partition ?? partitionOf(header.tenantId, partitionKey(header), this.bus.partitions),
+        JSON.stringify(header),
+        body,
+      )
+      .then(
+        () => connection.acknowledge(publication),
+        // Only when this process ends: without an answer the client publishes again.
+        () => undefined,
+      );
+    if (this.publisher.saturated) this.hold(connection);
+  }
+
+  close(): Promise<void> {
+    return this.publisher.close();
+  }
+
+  private refuse(problem: string, connection: Connection, publication: Publication, audit: SessionAudit): void {
+    audit.error('bad_message', `Data message refused: ${problem}`);
+    connection.acknowledge(publication);
+  }
+
+  private hold(connection: Connection): void {
+    if (this.held.has(connection)) return;
+    if (this.held.size === 0)
+      this.publisher.onDrain(() => {
+        const held = [...this.held];
+        this.held.clear();
+        for (const each of held) each.release(Hold.Bus);
+      });
+    this.held.add(connection);
+    connection.hold(Hold.Bus);
+  }
+}

@@ -1,0 +1,72 @@
+import { BusUnavailableError, type Bus, PackingPublisher } from '@orrery/core/bus';
+import { type EventHeader, type NodeSessionEvent, partitionOf } from '@orrery/core/messages';
+import { CONNECTOR } from '../sessions/session-audit.js';
+
+/** Longest wait for the bus before a connection is refused. */
+const ANNOUNCE_WITHIN_MS = 5000;
+
+/** Which session is reported on. */
+export interface ReportedSession {
+  tenantId: string;
+  clientId: string;
+  deviceId: string;
+  sessionId: string;
+}
+
+export type SessionReport = Pick<NodeSessionEvent, 'type' | 'activity' | 'capabilities'>;
+
+/** Reports to device-manager what sessions do, in the order of each device. */
+export class SessionReports {
+  private readonly publisher: PackingPublisher;
+
+  constructor(private readonly bus: Bus) {
+    this.publisher = new PackingPublisher(bus, 'EVENTS');
+  }
+
+  get saturated(): boolean {
+    return this.publisher.saturated;
+  }
+
+  /**
+   * Resolves with the session's number, which grows with each session of a device.
+   * @throws BusUnavailableError when the bus does not take it in time; it may still arrive.
+   */
+  async announce(session: ReportedSession, report: SessionReport): Promise<number> {
+    const { order } = await this.publish(session, report, ANNOUNCE_WITHIN_MS);
+    return order;
+  }
+
+  /** Resolves when the report is on the bus; never, when this process ends before. */
+  report(session: ReportedSession, report: SessionReport): Promise<void> {
+    return this.publish(session, report).then(
+      () => undefined,
+      (error: unknown) => {
+        if (!(error instanceof BusUnavailableError)) throw error;
+        return new Promise<void>(() => undefined);
+      },
+    );
+  }
+
+  close(): Promise<void> {
+    return this.publisher.close();
+  }
+
+  private publish(
+    { tenantId, clientId, deviceId, sessionId }: ReportedSession,
+    report: SessionReport,
+    timeoutMs?: number,
+  ): Promise<{ order: number }> {
+    const header: EventHeader = { tenantId, type: report.type, key: deviceId };
+    const event: NodeSessionEvent = {
+      connector: CONNECTOR,
+      nodeId: clientId,
+      deviceId,
+      sessionId,
+      instance: this.bus.instance,
+      timestamp: new Date().toISOString(),
+      ...report,
+    };
+    const partition = partitionOf(tenantId, deviceId, this.bus.partitions);
+    return this.publisher.publish(partition, JSON.stringify(header), JSON.stringify(event), timeoutMs);
+  }
+}

@@ -1,0 +1,51 @@
+import type { Service, ServiceContext } from '@orrery/core/service';
+import { ApplicationMode } from './application-mode/application-mode.js';
+import { DataPublisher } from './data/data-publisher.js';
+import { DeviceMode } from './device-mode/device-mode.js';
+import { Listeners, MqttPorts } from './server/listeners.js';
+import { Admission } from './sessions/admission.js';
+import { KeyWatch } from './sessions/key-watch.js';
+
+/** MQTT 3.1, 3.1.1 and 5 for devices and applications (manual 6 and 16.2.2), with and without TLS. */
+export const mqttConnector: Service = {
+  name: 'mqtt-connector',
+  restPaths: [],
+  build(context: ServiceContext) {
+    const ports = new MqttPorts();
+    return {
+      controllers: [],
+      providers: [{ token: MqttPorts, value: ports }],
+      // A protocol is an answer to others: processes that only work have none.
+      running: context.roles.api ? [endpoint(context, ports)] : [],
+    };
+  },
+};
+
+function endpoint(
+  { bus, audit, apiKeys, config, logger }: ServiceContext,
+  ports: MqttPorts,
+): { start(): Promise<void>; stop(): Promise<void> } {
+  const data = new DataPublisher(bus);
+  const devices = new DeviceMode(bus, audit, data);
+  const applications = new ApplicationMode(bus, audit, data);
+  const keyWatch = new KeyWatch(apiKeys, logger);
+  const admission = new Admission(apiKeys, keyWatch, audit, logger, [devices, applications]);
+  const listeners = new Listeners(config, logger, ports, (connection, packet) => admission.connect(connection, packet));
+  return {
+    async start() {
+      keyWatch.start();
+      applications.start();
+      await devices.start();
+      await listeners.start();
+    },
+    async stop() {
+      listeners.stop();
+      keyWatch.stop();
+      await Promise.all([data.close(), applications.stop()]);
+      await devices.stop();
+    },
+  };
+}
+
+/** The ports that a process listens on, once it is started. */
+export const mqttPorts = (app: { get(token: typeof MqttPorts): MqttPorts }): MqttPorts => app.get(MqttPorts);

@@ -1,0 +1,334 @@
+import type { Socket } from 'node:net';
+import { TLSSocket } from 'node:tls';
+import mqtt from 'mqtt-packet';
+import type { IConnectPacket, Packet, Parser } from 'mqtt-packet';
+import { PublicationQueue, type Publication } from './publication-queue.js';
+import { Reason, REFUSAL_REASONS, Refusal } from './return-codes.js';
+import type { Ending, Session } from './session.js';
+import type { TimerWheel } from './timer-wheel.js';
+
+/** A value of 1 MiB must pass with everything around it (manual 23.3). */
+const MAX_PACKET_BYTES = 4 << 20;
+/** Will and credentials of 64 KiB each: nobody who is not known yet may make the server hold more. */
+const MAX_CONNECT_BYTES = 512 << 10;
+const CONNECT_WITHIN_MS = 10_000;
+/** Publications of one connection that wait for the bus. */
+const MAX_UNANSWERED = { messages: 1000, bytes: 8 << 20 };
+/** What the client has not read yet: beyond the first nothing is delivered, beyond the second it is cut off. */
+export const OUTPUT_BYTES = { full: 1 << 20, limit: 16 << 20 };
+
+/** Reasons for not reading from a socket; it is read again when none is left. */
+export const Hold = { Connecting: 1, Bus: 2, Unanswered: 4, Reload: 8, Subscribing: 16 } as const;
+type Hold = (typeof Hold)[keyof typeof Hold];
+
+const PINGRESP = Buffer.from([0xd0, 0]);
+const INVALID_VERSION = 'Invalid protocol version';
+
+// Written once per turn of the event loop, so that the answers of one entry of the bus share a system call.
+let waiting: Connection[] = [];
+function flushAll(): void {
+  const connections = waiting;
+  waiting = [];
+  for (const connection of connections) connection.flush();
+}
+
+/** What the manual calls `activity.security` (5.5.3.2). */
+export interface Security {
+  secured: boolean;
+  protocol?: string;
+  cipher?: string;
+  clientCertAuthentication: boolean;
+  sniHostname?: string;
+}
+
+/** One client: parses its packets, answers what the protocol alone decides, and hands the rest to its session. */
+export class Connection {
+  readonly secure: boolean;
+  /** `ip/port` (manual 5.5.3.2). */
+  readonly remoteAddress: string;
+  /** 3, 4 or 5; 4 until CONNECT tells. */
+  protocolVersion = 4;
+  private state: 'new' | 'connecting' | 'open' | 'closed' = 'new';
+  private session?: Session;
+  private readonly parser: Parser;
+  private readonly publications = new PublicationQueue();
+  private readonly accepted = Date.now();
+  private lastSeen = this.accepted;
+  private holds = 0;
+  private early: Packet[] = [];
+  private output: Buffer[] = [];
+  private outputBytes = 0;
+  private flushing = false;
+  private readonly endListeners: Array<(ending: Ending) => void> = [];
+  private ending?: Ending;
+  private writable?: () => void;
+
+  constructor(
+    private readonly socket: Socket,
+    private readonly wheel: TimerWheel,
+    private readonly onConnect: (connection: Connection, packet: IConnectPacket) => void,
+  ) {
+    this.secure = socket instanceof TLSSocket;
+    this.remoteAddress = `${(socket.remoteAddress ?? '').replace(/^::ffff:/, '')}/${socket.remotePort ?? 0}`;
+    this.parser = mqtt.parser({ protocolVersion: 4 } as Parameters<typeof mqtt.parser>[0]);
+    this.parser.on('packet', (packet: Packet) => this.onPacket(packet));
+    this.parser.on('error', (error: Error) => this.onMalformed(error.message));
+    socket.on('data', (chunk: Buffer) => this.onData(chunk));
+    socket.on('drain', () => this.becameWritable());
+    socket.on('error', () => socket.destroy());
+    socket.on('close', () => this.ended({ description: 'the connection was closed by the client or the network' }));
+    wheel.add({
+      deadline: () => (this.state === 'new' ? this.accepted + CONNECT_WITHIN_MS : undefined),
+      expired: () => this.close({ description: 'no CONNECT in time' }),
+    });
+  }
+
+  get closed(): boolean {
+    return this.state === 'closed';
+  }
+
+  /** Bytes that the client has not read yet. */
+  get backlog(): number {
+    return this.socket.writableLength + this.outputBytes;
+  }
+
+  get security(): Security {
+    if (!(this.socket instanceof TLSSocket)) return { secured: false, clientCertAuthentication: false };
+    const { servername } = this.socket as TLSSocket & { servername?: string | false };
+    return {
+      secured: true,
+      protocol: this.socket.getProtocol() ?? 'unknown',
+      cipher: this.socket.getCipher().standardName,
+      clientCertAuthentication: false,
+      ...(servername ? { sniHostname: servername } : {}),
+    };
+  }
+
+  /** Sends CONNACK and lets the session have what the client sends. @param keepAlive seconds, 0 for no check (manual 6.1.2). */
+  accept(session: Session, keepAlive: number): void {
+    if (this.closed) return;
+    this.state = 'open';
+    this.session = session;
+    this.sendPacket({
+      cmd: 'connack',
+      sessionPresent: false,
+      returnCode: 0,
+      reasonCode: 0,
+      properties: {
+        sessionExpiryInterval: 0,
+        maximumPacketSize: MAX_PACKET_BYTES,
+        wildcardSubscriptionAvailable: false,
+        subscriptionIdentifiersAvailable: false,
+        sharedSubscriptionAvailable: false,
+      },
+    });
+    if (keepAlive > 0)
+      this.wheel.add({
+        deadline: () => this.silenceDeadline(keepAlive * 1500),
+        expired: () =>
+          this.close({
+            description: `nothing was received for 1.5 times the keep alive of ${keepAlive} s`,
+            reason: Reason.KeepAliveTimeout,
+          }),
+      });
+    for (const packet of this.early.splice(0)) this.onPacket(packet);
+    this.release(Hold.Connecting);
+  }
+
+  /** Sends CONNACK with this code and closes. */
+  refuse(code: Refusal): void {
+    if (this.closed) return;
+    this.sendPacket({ cmd: 'connack', sessionPresent: false, returnCode: code, reasonCode: REFUSAL_REASONS[code] });
+    this.close({ description: `refused with code ${code}` });
+  }
+
+  /** Ends the connection once what was sent has been written. */
+  close(ending: Ending): void {
+    if (this.closed) return;
+    if (this.protocolVersion === 5 && this.state === 'open' && ending.reason !== undefined)
+      this.sendPacket({ cmd: 'disconnect', reasonCode: ending.reason });
+    this.flush();
+    this.ended(ending);
+    this.socket.destroySoon();
+    // A client that does not read would keep the socket for ever.
+    if (!this.socket.destroyed) setTimeout(() => this.socket.destroy(), 5000).unref();
+  }
+
+  /** Calls back once when the connection ends, for whatever reason; at once when it has. */
+  onEnd(listener: (ending: Ending) => void): void {
+    if (this.ending) listener(this.ending);
+    else this.endListeners.push(listener);
+  }
+
+  /** The publication is done with: it is answered when all before it are. */
+  acknowledge(publication: Publication): void {
+    publication.done = true;
+    this.schedule();
+  }
+
+  sendPacket(packet: Packet): void {
+    this.send(mqtt.generate(packet, { protocolVersion: this.protocolVersion }));
+  }
+
+  send(data: Buffer): void {
+    if (this.closed) return;
+    this.output.push(data);
+    this.outputBytes += data.length;
+    this.schedule();
+  }
+
+  /** Calls back once when more may be sent; for those who found `backlog` above `OUTPUT_BYTES.full`. */
+  onWritable(listener: () => void): void {
+    this.writable = listener;
+  }
+
+  hold(reason: Hold): void {
+    if (this.holds === 0) this.socket.pause();
+    this.holds |= reason;
+  }
+
+  release(reason: Hold): void {
+    if ((this.holds & reason) === 0) return;
+    this.holds &= ~reason;
+    if (this.holds > 0) return;
+    this.lastSeen = Date.now();
+    this.socket.resume();
+  }
+
+  /** Writes what is waiting, in one piece. */
+  flush(): void {
+    this.flushing = false;
+    if (this.closed) return;
+    const answers = this.publications.takeAnswers();
+    if (answers) this.output.push(answers);
+    if (this.output.length > 0) {
+      const data = this.output.length === 1 ? this.output[0]! : Buffer.concat(this.output);
+      this.output = [];
+      this.outputBytes = 0;
+      if (this.socket.writableLength + data.length > OUTPUT_BYTES.limit + MAX_PACKET_BYTES) {
+        this.ended({ description: 'the client does not read what it is sent' });
+        this.socket.destroy();
+        return;
+      }
+      this.socket.write(data);
+    }
+    if (
+      (this.holds & Hold.Unanswered) !== 0 &&
+      this.publications.length <= MAX_UNANSWERED.messages / 2 &&
+      this.publications.bytes <= MAX_UNANSWERED.bytes / 2
+    )
+      this.release(Hold.Unanswered);
+    if (this.writable && this.socket.writableLength <= OUTPUT_BYTES.full) this.becameWritable();
+  }
+
+  private schedule(): void {
+    if (this.flushing || this.closed) return;
+    this.flushing = true;
+    if (waiting.length === 0) setImmediate(flushAll);
+    waiting.push(this);
+  }
+
+  private becameWritable(): void {
+    const listener = this.writable;
+    delete this.writable;
+    if (!this.closed) listener?.();
+  }
+
+  // While the server does not read, the client's silence is not its own.
+  private silenceDeadline(allowedMs: number): number | undefined {
+    if (this.closed) return undefined;
+    if (this.holds > 0) this.lastSeen = Date.now();
+    return this.lastSeen + allowedMs;
+  }
+
+  private onData(chunk: Buffer): void {
+    if (this.closed) return;
+    this.lastSeen = Date.now();
+    try {
+      this.parser.parse(chunk);
+    } catch (error) {
+      this.onMalformed(String(error));
+      return;
+    }
+    const { length } = (this.parser as Parser & { packet: { length: number } }).packet;
+    if (length > (this.state === 'open' ? MAX_PACKET_BYTES : MAX_CONNECT_BYTES))
+      this.close({ description: `a packet of ${length} bytes is too large`, reason: Reason.PacketTooLarge });
+  }
+
+  private onMalformed(message: string): void {
+    if (this.closed) return;
+    if (this.state === 'new' && message === INVALID_VERSION) this.refuse(Refusal.ProtocolVersion);
+    else this.close({ description: `malformed packet: ${message}`, reason: Reason.Malformed });
+  }
+
+  private onPacket(packet: Packet): void {
+    if (this.closed) return;
+    if (this.state === 'new') this.onFirst(packet);
+    else if (this.state === 'connecting') this.early.push(packet);
+    else this.onOpen(packet, this.session!);
+  }
+
+  private onFirst(packet: Packet): void {
+    if (packet.cmd !== 'connect') {
+      this.close({ description: 'the first packet was no CONNECT' });
+      return;
+    }
+    const { protocolId, protocolVersion, bridgeMode } = packet as IConnectPacket & { bridgeMode?: boolean };
+    if (bridgeMode || (protocolId === 'MQIsdp') !== (protocolVersion === 3)) {
+      this.refuse(Refusal.ProtocolVersion);
+      return;
+    }
+    this.protocolVersion = protocolVersion!;
+    this.state = 'connecting';
+    this.hold(Hold.Connecting);
+    this.onConnect(this, packet);
+  }
+
+  private onOpen(packet: Packet, session: Session): void {
+    switch (packet.cmd) {
+      case 'publish': {
+        const { topic, qos, messageId, payload } = packet;
+        if (topic === '' || /[+#\0]/.test(topic) || (qos > 0 && !messageId)) {
+          this.onMalformed('a PUBLISH needs a topic without wildcards, and a packet id with QoS 1 and 2');
+          return;
+        }
+        const publication = this.publications.add(messageId ?? 0, qos, payload.length);
+        if (this.publications.length >= MAX_UNANSWERED.messages || this.publications.bytes >= MAX_UNANSWERED.bytes)
+          this.hold(Hold.Unanswered);
+        session.publish(topic, payload as Buffer, publication);
+        break;
+      }
+      case 'puback':
+        session.acknowledged(packet.messageId!);
+        break;
+      case 'pubrel':
+        this.sendPacket({ cmd: 'pubcomp', messageId: packet.messageId! });
+        break;
+      case 'pingreq':
+        this.send(PINGRESP);
+        break;
+      case 'subscribe':
+        if (!packet.messageId || packet.subscriptions.length === 0) this.onMalformed('a SUBSCRIBE without filter');
+        else session.subscribe(packet);
+        break;
+      case 'unsubscribe':
+        if (!packet.messageId || packet.unsubscriptions.length === 0) this.onMalformed('an UNSUBSCRIBE without filter');
+        else session.unsubscribe(packet);
+        break;
+      case 'disconnect':
+        this.close({ description: 'the client disconnected' });
+        break;
+      default:
+        this.close({ description: `unexpected packet ${packet.cmd}`, reason: Reason.ProtocolError });
+    }
+  }
+
+  private ended(ending: Ending): void {
+    if (this.closed) return;
+    this.state = 'closed';
+    this.early = [];
+    this.output = [];
+    this.ending = ending;
+    for (const listener of this.endListeners.splice(0)) listener(ending);
+  }
+}

@@ -1,0 +1,65 @@
+/** A publication that was read and is not answered yet. */
+export interface Publication {
+  /** 0 with QoS 0, which is never answered. */
+  packetId: number;
+  qos: 0 | 1 | 2;
+  bytes: number;
+  done: boolean;
+}
+
+const PUBACK = 0x40;
+const PUBREC = 0x50;
+
+/** Publications are answered in the order in which they came (MQTT 3.1.1, 4.6), whatever order they are done in. */
+export class PublicationQueue {
+  private queue: Publication[] = [];
+  private head = 0;
+  private heldBytes = 0;
+
+  get length(): number {
+    return this.queue.length - this.head;
+  }
+
+  get bytes(): number {
+    return this.heldBytes;
+  }
+
+  add(packetId: number, qos: 0 | 1 | 2, bytes: number): Publication {
+    const publication = { packetId, qos, bytes, done: false };
+    this.queue.push(publication);
+    this.heldBytes += bytes;
+    return publication;
+  }
+
+  /** The packets that answer what is done at the front, in one buffer; undefined when there are none. */
+  takeAnswers(): Buffer | undefined {
+    const first = this.head;
+    let answers = 0;
+    for (let next = this.queue[this.head]; next?.done; next = this.queue[this.head]) {
+      if (next.qos > 0) answers++;
+      this.heldBytes -= next.bytes;
+      this.head++;
+    }
+    let buffer: Buffer | undefined;
+    if (answers > 0) {
+      buffer = Buffer.allocUnsafe(answers * 4);
+      let at = 0;
+      for (let i = first; i < this.head; i++) {
+        const { qos, packetId } = this.queue[i]!;
+        if (qos === 0) continue;
+        buffer[at] = qos === 1 ? PUBACK : PUBREC;
+        buffer[at + 1] = 2;
+        buffer.writeUInt16BE(packetId, at + 2);
+        at += 4;
+      }
+    }
+    if (this.head === this.queue.length) {
+      this.queue = [];
+      this.head = 0;
+    } else if (this.head > 1024) {
+      this.queue.splice(0, this.head);
+      this.head = 0;
+    }
+    return buffer;
+  }
+}

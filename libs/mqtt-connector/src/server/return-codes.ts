@@ -1,0 +1,30 @@
+/** Return codes of CONNACK in MQTT 3.x (manual 6.4). */
+export const Refusal = {
+  ProtocolVersion: 0x01,
+  Identifier: 0x02,
+  Unavailable: 0x03,
+  Credentials: 0x04,
+  NotAuthorized: 0x05,
+} as const;
+export type Refusal = (typeof Refusal)[keyof typeof Refusal];
+
+/** The same as reason codes of MQTT 5. */
+export const REFUSAL_REASONS: Record<Refusal, number> = { 1: 0x84, 2: 0x85, 3: 0x88, 4: 0x86, 5: 0x87 };
+
+/** Why the server ends a session, as reason codes of an MQTT 5 DISCONNECT. */
+export const Reason = {
+  Malformed: 0x81,
+  ProtocolError: 0x82,
+  NotAuthorized: 0x87,
+  Unavailable: 0x88,
+  ShuttingDown: 0x8b,
+  KeepAliveTimeout: 0x8d,
+  SessionTakenOver: 0x8e,
+  PacketTooLarge: 0x95,
+  QuotaExceeded: 0x97,
+  AdministrativeAction: 0x98,
+} as const;
+export type Reason = (typeof Reason)[keyof typeof Reason];
+
+/** Return code of SUBACK for a filter that cannot be subscribed (manual 16.2.2.3): MQTT 3.1 knows no failure. */
+export const subscribeFailure = (protocolVersion: number): number => (protocolVersion === 3 ? 0x01 : 0x80);

@@ -1,0 +1,122 @@
+import type { IConnectPacket } from 'mqtt-packet';
+import type { Audit } from '@orrery/core/audit';
+import type { ApiKeyIdentity, ApiKeys, ApiKeyState, Role } from '@orrery/core/auth';
+import type { Logger } from '@orrery/core/telemetry';
+import type { Connection } from '../server/connection.js';
+import { Reason, Refusal } from '../server/return-codes.js';
+import { type KeyHolder, type KeyWatch } from './key-watch.js';
+import { CONNECTOR, SessionAudit } from './session-audit.js';
+
+/** What a client has shown: the key stays current while the connection lives. */
+export interface Credentials {
+  readonly username: string;
+  readonly key: ApiKeyIdentity;
+}
+
+/** A mode of manual 6, selected by the user name. */
+export interface Mode {
+  readonly username: string;
+  /** One of them is needed. */
+  readonly roles: readonly Role[];
+  readonly needsTls: boolean;
+  /** Accepts or refuses; the client id has the right characters already. */
+  open(connection: Connection, packet: IConnectPacket, credentials: Credentials): Promise<void>;
+}
+
+interface Problem {
+  code: Refusal;
+  description: string;
+}
+
+/** Manual 6.5.1 and 16.2.2.2. */
+const CLIENT_ID = /^[\w:-]{1,128}$/;
+
+/** Decides on CONNECT: who is this, and may they (manual 6.1.1 and 6.4). */
+export class Admission {
+  constructor(
+    private readonly apiKeys: ApiKeys,
+    private readonly keyWatch: KeyWatch,
+    private readonly audit: Audit,
+    private readonly logger: Logger,
+    private readonly modes: readonly Mode[],
+  ) {}
+
+  connect(connection: Connection, packet: IConnectPacket): void {
+    this.admit(connection, packet).catch((error: unknown) => {
+      this.logger.warn({ error: String(error) }, 'could not decide on a connection');
+      connection.refuse(Refusal.Unavailable);
+    });
+  }
+
+  private async admit(connection: Connection, packet: IConnectPacket): Promise<void> {
+    const { username = '', password, clientId } = packet;
+    const found = password ? await this.apiKeys.find(password.toString()) : undefined;
+    if (connection.closed) return;
+    const mode = this.modes.find((each) => each.username === username);
+    const problem = this.problem(connection, username, mode, found, clientId);
+    if (problem || !mode || !found?.key) {
+      if (found?.key && problem) this.auditRefusal(found.key, clientId, connection, problem);
+      connection.refuse(problem?.code ?? Refusal.Credentials);
+      return;
+    }
+    const holder: KeyHolder = {
+      hash: found.hash,
+      key: found.key,
+      permitted: (key) => permits(mode, key),
+      revoked: () => connection.close({ description: 'the API key is no longer valid', reason: Reason.NotAuthorized }),
+    };
+    this.keyWatch.add(holder);
+    connection.onEnd(() => this.keyWatch.remove(holder));
+    await mode.open(connection, packet, {
+      username,
+      get key() {
+        return holder.key;
+      },
+    });
+  }
+
+  private problem(
+    connection: Connection,
+    username: string,
+    mode: Mode | undefined,
+    found: { state: ApiKeyState; key?: ApiKeyIdentity } | undefined,
+    clientId: string,
+  ): Problem | undefined {
+    if (!connection.secure && (mode?.needsTls || username === 'connector'))
+      return { code: Refusal.NotAuthorized, description: `user name "${username}" needs an encrypted connection` };
+    if (!mode) {
+      const known = this.modes.map((each) => each.username).join(' or ');
+      return { code: Refusal.Credentials, description: `user name "${username.slice(0, 64)}": expected ${known}` };
+    }
+    if (found?.state !== 'valid' || !found.key)
+      return { code: Refusal.Credentials, description: 'the API key is expired, not yet valid or deactivated' };
+    // No client certificate is ever presented: none is asked for.
+    if (found.key.clientCert?.required)
+      return {
+        code: connection.secure ? Refusal.NotAuthorized : Refusal.Credentials,
+        description: 'the API key needs a client certificate',
+      };
+    if (!permits(mode, found.key))
+      return { code: Refusal.Credentials, description: `the API key needs the role ${mode.roles.join(' or ')}` };
+    if (!CLIENT_ID.test(clientId))
+      return {
+        code: Refusal.Identifier,
+        description: 'client id: expected 1 to 128 letters, digits, colons, hyphens and underscores',
+      };
+    return undefined;
+  }
+
+  private auditRefusal(key: ApiKeyIdentity, clientId: string, connection: Connection, problem: Problem): void {
+    const client = { tenantId: key.tenantId, clientId: clientId.slice(0, 256), apiKeyId: key.id };
+    refusalAudit(new SessionAudit(this.audit, client, () => undefined), connection, problem.description);
+  }
+}
+
+/** The entry that every refused connection of a known tenant leaves (manual 19.2). */
+export const refusalAudit = (audit: SessionAudit, connection: Connection, description: string): void =>
+  audit.error('connection_refused', `Connection refused: ${description}`, {
+    connector: CONNECTOR,
+    remoteAddress: connection.remoteAddress,
+  });
+
+const permits = (mode: Mode, key: ApiKeyIdentity): boolean => mode.roles.some((role) => key.roles.includes(role));
