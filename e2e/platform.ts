@@ -32,8 +32,8 @@ export async function startEndToEnd(
 ): Promise<EndToEnd> {
   const dataDir = await mkdtemp(join(tmpdir(), 'orrery-e2e-'));
   const { DATABASE_URL: _d, NATS_URL: _n, REDIS_URL: _r, ...inherited } = process.env;
-  // ORRERY_TEST_LOG=<file> keeps what the processes say.
-  const output = process.env['ORRERY_TEST_LOG'] ? openSync(process.env['ORRERY_TEST_LOG'], 'a') : 'ignore';
+  // ORRERY_E2E_LOG=<file> keeps what the processes say.
+  const output = process.env['ORRERY_E2E_LOG'] ? openSync(process.env['ORRERY_E2E_LOG'], 'a') : 'ignore';
   const platform = await startPlatform({
     dataDir,
     ...(options.separate === undefined ? {} : { separate: options.separate }),
