@@ -1,1 +1,52 @@
-export {};
+import { serveRpc } from '@orrery/core/bus';
+import type { Running, Service } from '@orrery/core/service';
+import { resolveNode } from './contract.js';
+import { Device } from './devices/device.entity.js';
+import { DevicesController } from './devices/devices.controller.js';
+import { DevicesService } from './devices/devices.service.js';
+import { Group } from './groups/group.entity.js';
+import { GroupsController } from './groups/groups.controller.js';
+import { GroupsService } from './groups/groups.service.js';
+import { Interface } from './interfaces/interface.entity.js';
+import { InterfacesController } from './interfaces/interfaces.controller.js';
+import { InterfacesService } from './interfaces/interfaces.service.js';
+import { migrations } from './migrations.js';
+import { NodesService } from './nodes/nodes.service.js';
+import { SessionExpiry } from './sessions/session-expiry.js';
+import { sessionsReader } from './sessions/sessions.reader.js';
+
+/** Devices, their interfaces and their groups; the state of their sessions; who a node is, for connectors. */
+export const deviceManager: Service = {
+  name: 'device-manager',
+  schema: { name: 'device_manager', entities: [Device, Group, Interface], migrations },
+  restPaths: ['/api/v1/deviceMgt'],
+  build({ bus, database, logger, roles }) {
+    const groups = new GroupsService(database);
+    const nodes = new NodesService(database, groups, bus.partitions);
+    const running: Running[] = [];
+    if (roles.worker) running.push(sessionsReader(bus, database), new SessionExpiry(bus, database, logger));
+    if (roles.api) running.push(answerNodes());
+    return {
+      controllers: [InterfacesController, DevicesController, GroupsController],
+      providers: [
+        { token: DevicesService, value: new DevicesService(database, groups, bus.partitions) },
+        { token: InterfacesService, value: new InterfacesService(database, bus.partitions) },
+        { token: GroupsService, value: groups },
+      ],
+      running,
+    };
+
+    function answerNodes(): Running {
+      let stopAnswering: (() => Promise<void>) | undefined;
+      return {
+        async start() {
+          const subscription = serveRpc(bus, resolveNode, (request) => nodes.resolve(request));
+          stopAnswering = () => subscription.drain();
+        },
+        async stop() {
+          await stopAnswering?.();
+        },
+      };
+    }
+  },
+};
