@@ -1,0 +1,92 @@
+import type { Bus } from '@orrery/core/bus';
+import type { Database } from '@orrery/core/database';
+import { BatchWriter } from '../fifos/batch-writer.js';
+import { removeMessages } from '../fifos/queue.js';
+import type { QueueReader, ReadPage } from './consumed-fifo.js';
+
+/** Bytes after which a delivery takes no further message. */
+const MAX_DELIVERY_BYTES = 4 << 20;
+const RETRY_MS = 500;
+const NONE: ReadonlySet<number> = new Set();
+
+interface Row {
+  seq: string;
+  /** Null when the page is large enough without it. */
+  body: string | null;
+}
+
+/** The queues of FIFOs in PostgreSQL, as a dispatcher uses them. */
+export class QueueStore implements QueueReader {
+  private readonly pending = new Map<number, Set<number>>();
+  private readonly acknowledgements: BatchWriter<{ fifoId: number; seqs: readonly number[] }>;
+  private stopped = false;
+
+  constructor(
+    private readonly bus: Bus,
+    private readonly database: Database,
+  ) {
+    this.acknowledgements = new BatchWriter(async (acks) => {
+      await this.remove(acks.flatMap(({ fifoId, seqs }) => seqs.map((seq) => ({ fifoId, seq }))));
+      for (const { fifoId, seqs } of acks) {
+        const pending = this.pending.get(fifoId);
+        for (const seq of seqs) pending?.delete(seq);
+        if (pending?.size === 0) this.pending.delete(fifoId);
+      }
+      return acks.map(() => undefined);
+    }, 500);
+  }
+
+  after(fifoId: number, seq: number, limit: number): Promise<ReadPage> {
+    return this.page('seq > $2', [fifoId, seq, limit]);
+  }
+
+  these(fifoId: number, seqs: readonly number[]): Promise<ReadPage> {
+    return this.page('seq = ANY($2::bigint[])', [fifoId, seqs, seqs.length]);
+  }
+
+  acknowledging(fifoId: number): ReadonlySet<number> {
+    return this.pending.get(fifoId) ?? NONE;
+  }
+
+  /** Resolves when the messages have left the queue. */
+  acknowledge(fifoId: number, seqs: readonly number[]): Promise<void> {
+    if (seqs.length === 0) return Promise.resolve();
+    let pending = this.pending.get(fifoId);
+    if (!pending) this.pending.set(fifoId, (pending = new Set()));
+    for (const seq of seqs) pending.add(seq);
+    return this.acknowledgements.add({ fifoId, seqs });
+  }
+
+  /** Finishes what was acknowledged. */
+  async stop(): Promise<void> {
+    this.stopped = true;
+    await this.acknowledgements.idle();
+  }
+
+  // Bodies are large and lie outside the row: those beyond the size of a delivery are not even read.
+  private async page(condition: string, parameters: [number, number | readonly number[], number]): Promise<ReadPage> {
+    const rows = await this.database.query<Row>(
+      `SELECT seq, CASE WHEN sum(size) OVER (ORDER BY seq) - size < ${MAX_DELIVERY_BYTES} THEN body END AS body
+       FROM (SELECT seq, size, body FROM fifo_messages WHERE fifo_id = $1 AND ${condition} AND expires > now()
+         ORDER BY seq LIMIT $3) AS head ORDER BY seq`,
+      parameters,
+    );
+    const end = rows.findIndex(({ body }) => body === null);
+    const read = end === -1 ? rows : rows.slice(0, end);
+    return { messages: read.map(({ seq, body }) => ({ seq: Number(seq), body: body! })), cut: end !== -1 };
+  }
+
+  // An acknowledgement that cannot be written must not be forgotten: its message would be delivered again.
+  private async remove(messages: ReadonlyArray<{ fifoId: number; seq: number }>): Promise<void> {
+    for (;;) {
+      try {
+        await removeMessages(this.database.manager, messages, true);
+        return;
+      } catch (error) {
+        if (this.stopped) throw error;
+        this.bus.logger.warn({ error: String(error) }, 'could not write acknowledgements; trying again');
+        await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+      }
+    }
+  }
+}

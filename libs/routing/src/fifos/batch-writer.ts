@@ -1,0 +1,44 @@
+interface Waiting<Item, Result> {
+  item: Item;
+  resolve(result: Result): void;
+  reject(error: unknown): void;
+}
+
+/** Writes one batch at a time: what arrives meanwhile is the next one, so that many callers share a transaction. */
+export class BatchWriter<Item, Result = void> {
+  private waiting: Array<Waiting<Item, Result>> = [];
+  private running?: Promise<void>;
+
+  /** @param write answers one result per item, in their order. */
+  constructor(
+    private readonly write: (items: Item[]) => Promise<Result[]>,
+    private readonly maxItems: number,
+  ) {}
+
+  add(item: Item): Promise<Result> {
+    return new Promise((resolve, reject) => {
+      this.waiting.push({ item, resolve, reject });
+      this.running ??= this.run();
+    });
+  }
+
+  /** Resolves when nothing is left to write. */
+  async idle(): Promise<void> {
+    await this.running;
+  }
+
+  private async run(): Promise<void> {
+    // Callers of the same turn of the event loop share the first batch already.
+    await Promise.resolve();
+    while (this.waiting.length > 0) {
+      const batch = this.waiting.splice(0, this.maxItems);
+      try {
+        const results = await this.write(batch.map(({ item }) => item));
+        batch.forEach(({ resolve }, i) => resolve(results[i]!));
+      } catch (error) {
+        for (const { reject } of batch) reject(error);
+      }
+    }
+    delete this.running;
+  }
+}

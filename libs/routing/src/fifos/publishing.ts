@@ -1,0 +1,43 @@
+import type { Audit } from '@orrery/core/audit';
+import { type Bus, serveRpc } from '@orrery/core/bus';
+import type { Database } from '@orrery/core/database';
+import { ApiError, invalidParameter } from '@orrery/core/http';
+import type { Running } from '@orrery/core/service';
+import { fifoPublish } from '../contract.js';
+import { BatchWriter } from './batch-writer.js';
+import { type Arrival, enqueue } from './queue.js';
+import type { Wakes } from './wakes.js';
+
+/** Takes messages that applications publish to a FIFO themselves (manual 16.2.1.2, MQA-011). */
+export class FifoPublishing implements Running {
+  private readonly writer: BatchWriter<Arrival, boolean>;
+  private served?: { drain(): Promise<void> };
+
+  constructor(
+    private readonly bus: Bus,
+    database: Database,
+    audit: Audit,
+    wakes: Wakes,
+  ) {
+    this.writer = new BatchWriter(async (arrivals) => {
+      const done = await database.transaction((manager) => enqueue(manager, arrivals));
+      for (const entry of done.dropped) audit.write(entry);
+      wakes.send(done.wakes);
+      return done.found;
+    }, 500);
+  }
+
+  async start(): Promise<void> {
+    this.served = serveRpc(this.bus, fifoPublish, async ({ tenantId, fifoName, body }) => {
+      if (body.includes('\0')) throw invalidParameter('body', 'text without the NUL character');
+      if (!(await this.writer.add({ tenantId, fifoName, body })))
+        throw new ApiError('NOT_FOUND', `no FIFO "${fifoName}"`);
+      return {};
+    });
+  }
+
+  async stop(): Promise<void> {
+    await this.served?.drain();
+    await this.writer.idle();
+  }
+}

@@ -1,0 +1,187 @@
+import type { AuditEntry } from '@orrery/core/audit';
+import { copyRows } from '@orrery/core/database';
+import type { EntityManager } from 'typeorm';
+import { MAX_MESSAGE_TTL } from './fifo.dto.js';
+
+// The queue of a FIFO is its rows in fifo_messages. Whoever changes them locks the row of the FIFO first, several FIFOs
+// in the order of their ids: sequence numbers therefore become visible in their order, the sums of the FIFO are always
+// those of its rows, and nobody waits in a circle.
+
+/** Bytes that a stored message counts beyond its payload (FIF-005). */
+const OVERHEAD = 100;
+
+/** A message on its way into a FIFO. */
+export interface Arrival {
+  tenantId: string;
+  fifoName: string;
+  body: string;
+}
+
+interface LockedFifo {
+  id: number;
+  tenant_id: string;
+  name: string;
+  partition: number;
+  max_length_bytes: string;
+  message_ttl: number;
+  messages: string;
+  bytes: string;
+  next_seq: string;
+  consumers: number;
+}
+
+export interface Enqueued {
+  /** Ids of the FIFOs that have new messages, by partition. */
+  wakes: Map<number, number[]>;
+  /** What was dropped, for the audit log once the transaction is committed. */
+  dropped: AuditEntry[];
+  /** False for the arrivals whose FIFO does not exist. */
+  found: boolean[];
+}
+
+const keyOf = (tenantId: string, name: string): string => `${tenantId}\n${name}`;
+
+/** Seconds that a row is kept. With a TTL of 0 a row exists only while there is a consumer, and waits for it. */
+export const keptSeconds = (messageTtl: number): number => (messageTtl === 0 ? MAX_MESSAGE_TTL : messageTtl);
+
+/** Puts messages into their FIFOs, in order, dropping the oldest of a FIFO that is full (manual 16.2.1.5). */
+export async function enqueue(manager: EntityManager, arrivals: readonly Arrival[]): Promise<Enqueued> {
+  const names = new Map(arrivals.map(({ tenantId, fifoName }) => [keyOf(tenantId, fifoName), { tenantId, fifoName }]));
+  const fifos = (await manager.query(
+    `SELECT f.id, f.tenant_id, f.name, f.partition, f.max_length_bytes, f.message_ttl, f.messages, f.bytes, f.next_seq, f.consumers
+     FROM fifos f JOIN unnest($1::text[], $2::text[]) AS v(tenant_id, name) USING (tenant_id, name)
+     ORDER BY f.id FOR UPDATE OF f`,
+    [[...names.values()].map((each) => each.tenantId), [...names.values()].map((each) => each.fifoName)],
+  )) as LockedFifo[];
+  const byName = new Map(fifos.map((fifo) => [keyOf(fifo.tenant_id, fifo.name), { fifo, bodies: [] as string[] }]));
+  const found = arrivals.map(({ tenantId, fifoName, body }) => {
+    const target = byName.get(keyOf(tenantId, fifoName));
+    target?.bodies.push(body);
+    return target !== undefined;
+  });
+
+  const wakes = new Map<number, number[]>();
+  const dropped: AuditEntry[] = [];
+  const rows: Array<[number, number, number, Date, string]> = [];
+  const sums: Array<{ id: number; messages: number; bytes: number; nextSeq: number }> = [];
+  for (const { fifo, bodies } of byName.values()) {
+    const sum = {
+      id: fifo.id,
+      messages: Number(fifo.messages),
+      bytes: Number(fifo.bytes),
+      nextSeq: Number(fifo.next_seq),
+    };
+    sums.push(sum);
+    if (fifo.message_ttl === 0 && fifo.consumers === 0) continue;
+    const { kept, bytes, tooLarge, pushedOut } = fit(bodies, Number(fifo.max_length_bytes));
+    let overflow = pushedOut;
+    const excess = sum.bytes + bytes - Number(fifo.max_length_bytes);
+    if (excess > 0 && kept.length > 0) {
+      const gone = await dropOldest(manager, fifo.id, excess);
+      sum.messages -= gone.messages;
+      sum.bytes -= gone.bytes;
+      overflow += gone.messages;
+    }
+    const expires = new Date(Date.now() + keptSeconds(fifo.message_ttl) * 1000);
+    for (const { body, size } of kept) rows.push([fifo.id, sum.nextSeq++, size, expires, body]);
+    sum.messages += kept.length;
+    sum.bytes += bytes;
+    for (const size of tooLarge)
+      dropped.push(
+        dropEntry(
+          fifo,
+          'fifo_message_too_large',
+          `A message of ${size} bytes is larger than the FIFO "${fifo.name}" and was dropped`,
+        ),
+      );
+    if (overflow > 0)
+      dropped.push(
+        dropEntry(
+          fifo,
+          'fifo_overflow',
+          `The FIFO "${fifo.name}" is full: its ${overflow} oldest message${overflow === 1 ? ' was' : 's were'} dropped`,
+        ),
+      );
+    if (kept.length > 0) wakes.set(fifo.partition, [...(wakes.get(fifo.partition) ?? []), fifo.id]);
+  }
+  if (sums.length > 0)
+    await manager.query(
+      `UPDATE fifos f SET messages = v.messages, bytes = v.bytes, next_seq = v.next_seq,
+         unconsumed_since = coalesce(f.unconsumed_since, now())
+       FROM unnest($1::int[], $2::bigint[], $3::bigint[], $4::bigint[]) AS v(id, messages, bytes, next_seq) WHERE f.id = v.id`,
+      [
+        sums.map((sum) => sum.id),
+        sums.map((sum) => sum.messages),
+        sums.map((sum) => sum.bytes),
+        sums.map((sum) => sum.nextSeq),
+      ],
+    );
+  await copyRows(manager, 'fifo_messages', ['fifo_id', 'seq', 'size', 'expires', 'body'], rows);
+  return { wakes, dropped, found };
+}
+
+/** What of a batch a FIFO of this size can hold at all: the newest messages, without those larger than the FIFO. */
+function fit(
+  bodies: readonly string[],
+  maxBytes: number,
+): { kept: Array<{ body: string; size: number }>; bytes: number; tooLarge: number[]; pushedOut: number } {
+  const sized = bodies.map((body) => ({ body, size: Buffer.byteLength(body) + OVERHEAD }));
+  const tooLarge = sized.filter(({ size }) => size > maxBytes).map(({ size }) => size);
+  const kept = tooLarge.length === 0 ? sized : sized.filter(({ size }) => size <= maxBytes);
+  let bytes = 0;
+  let first = kept.length;
+  while (first > 0 && bytes + kept[first - 1]!.size <= maxBytes) bytes += kept[--first]!.size;
+  return { kept: first === 0 ? kept : kept.slice(first), bytes, tooLarge, pushedOut: first };
+}
+
+const dropEntry = (fifo: LockedFifo, type: string, description: string): AuditEntry => ({
+  tenantId: fifo.tenant_id,
+  level: 'error',
+  category: 'notification',
+  subcategory: 'fifo',
+  type,
+  description,
+  source: { fifoName: fifo.name },
+  content: { maxLengthBytes: Number(fifo.max_length_bytes) },
+});
+
+/** Removes the oldest messages of a locked FIFO until at least `excess` bytes are free. The sums are the caller's. */
+export async function dropOldest(
+  manager: EntityManager,
+  fifoId: number,
+  excess: number,
+): Promise<{ messages: number; bytes: number }> {
+  // No message is smaller than its overhead, which bounds how many are looked at.
+  const [gone] = (await manager.query(
+    `WITH oldest AS (
+       SELECT seq, sum(size) OVER (ORDER BY seq) - size AS before
+       FROM (SELECT seq, size FROM fifo_messages WHERE fifo_id = $1 ORDER BY seq LIMIT $3) AS head),
+     gone AS (
+       DELETE FROM fifo_messages m USING oldest o WHERE m.fifo_id = $1 AND m.seq = o.seq AND o.before < $2 RETURNING m.size)
+     SELECT count(*) AS messages, coalesce(sum(size), 0) AS bytes FROM gone`,
+    [fifoId, excess, Math.ceil(excess / OVERHEAD)],
+  )) as Array<{ messages: string; bytes: string }>;
+  return { messages: Number(gone!.messages), bytes: Number(gone!.bytes) };
+}
+
+/**
+ * Removes messages by number; those that are gone already are ignored.
+ * @param consumed true when a subscriber acknowledged them: the FIFO then counts as consumed (manual 14.3.1).
+ */
+export async function removeMessages(
+  manager: EntityManager,
+  messages: ReadonlyArray<{ fifoId: number; seq: number }>,
+  consumed: boolean,
+): Promise<void> {
+  await manager.query(
+    `WITH locked AS MATERIALIZED (
+       SELECT id FROM fifos WHERE id = ANY(SELECT DISTINCT unnest($1::int[])) ORDER BY id FOR UPDATE),
+     gone AS (
+       DELETE FROM fifo_messages m USING unnest($1::int[], $2::bigint[]) AS v(fifo_id, seq), locked
+       WHERE locked.id = v.fifo_id AND m.fifo_id = v.fifo_id AND m.seq = v.seq RETURNING m.fifo_id, m.size)
+     UPDATE fifos f SET messages = f.messages - g.messages, bytes = f.bytes - g.bytes,
+       unconsumed_since = CASE WHEN NOT $3 THEN f.unconsumed_since WHEN f.messages > g.messages THEN now() END
+     FROM (SELECT fifo_id, count(*) AS messages, sum(size) AS bytes FROM gone GROUP BY fifo_id) g WHERE f.id = g.fifo_id`,
+    [messages.map((message) => message.fifoId), messages.map((message) => message.seq), consumed],
+  );
+}

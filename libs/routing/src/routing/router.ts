@@ -1,0 +1,74 @@
+import type { Audit, AuditEntry } from '@orrery/core/audit';
+import { type AfterCommit, type Bus, PartitionReader, type ReadItem } from '@orrery/core/bus';
+import type { Database } from '@orrery/core/database';
+import type { Running } from '@orrery/core/service';
+import type { EntityManager } from 'typeorm';
+import type { ActionPoliciesService } from '../action-policies/action-policies.service.js';
+import { type Arrival, enqueue } from '../fifos/queue.js';
+import type { Wakes } from '../fifos/wakes.js';
+import { type Subject, subjectOf } from './subject.js';
+import { suspensionEntry } from './suspensions.js';
+import { PolicyCache } from './tenant-policies.js';
+
+/** How far the clocks of two machines may differ before a message counts as older than the policy (manual 14.1). */
+const CLOCK_SKEW_MS = 1000;
+
+/** Runs the action policies for each data message and event (manual 14). */
+export class Router implements Running {
+  private readonly policies: PolicyCache;
+  private readonly reader: PartitionReader;
+
+  constructor(
+    bus: Bus,
+    database: Database,
+    private readonly audit: Audit,
+    private readonly service: ActionPoliciesService,
+    private readonly wakes: Wakes,
+  ) {
+    this.policies = new PolicyCache(database);
+    this.reader = new PartitionReader(bus, {
+      name: 'routing',
+      streams: ['READY', 'EVENTS'],
+      database,
+      handle: (items, manager) => this.route(items, manager),
+    });
+  }
+
+  start(): Promise<void> {
+    return this.reader.start();
+  }
+
+  stop(): Promise<void> {
+    return this.reader.stop();
+  }
+
+  private async route(items: ReadItem[], manager: EntityManager): Promise<AfterCommit | void> {
+    const subjects = items.map(subjectOf);
+    const policies = await this.policies.of(manager, new Set(subjects.map((subject) => subject.tenantId)));
+    const arrivals: Arrival[] = [];
+    for (const subject of subjects)
+      for (const policy of policies.get(subject.tenantId)?.get(subject.type) ?? [])
+        if (arrivedAfter(subject, policy.activeSince) && policy.passes(subject))
+          for (const fifoName of policy.fifoNames)
+            arrivals.push({ tenantId: subject.tenantId, fifoName, body: subject.routed });
+    if (arrivals.length === 0) return;
+
+    const { wakes, dropped, found } = await enqueue(manager, arrivals);
+    const missing = new Map(
+      arrivals.filter((_, i) => !found[i]).map((arrival) => [`${arrival.tenantId}\n${arrival.fifoName}`, arrival]),
+    );
+    const audited: AuditEntry[] = dropped;
+    for (const { tenantId, fifoName } of missing.values()) {
+      const suspension = `The FIFO "${fifoName}" does not exist`;
+      for (const id of await this.service.suspend(manager, tenantId, [fifoName], suspension))
+        audited.push(suspensionEntry(tenantId, id, fifoName, suspension));
+    }
+    return () => {
+      this.wakes.send(wakes);
+      for (const entry of audited) this.audit.write(entry);
+    };
+  }
+}
+
+const arrivedAfter = ({ time }: Subject, activeSince: number): boolean =>
+  time === undefined || time >= activeSince - CLOCK_SKEW_MS;
