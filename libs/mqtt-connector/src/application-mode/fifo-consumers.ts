@@ -73,7 +73,8 @@ export class FifoConsumers {
         callback: (error, message) => {
           if (error) return;
           const { partition } = message.json<{ partition: number }>();
-          for (const consumer of this.established(partition)) void this.renew(consumer);
+          for (const consumer of this.consumers.values())
+            if (consumer.partition === partition && consumer.fifoId !== undefined) void this.renew(consumer);
         },
       }),
     ];
@@ -180,22 +181,21 @@ export class FifoConsumers {
     consumer.renewing = false;
   }
 
-  private *established(partition: number): Generator<Held> {
-    for (const consumer of this.consumers.values())
-      if (consumer.partition === partition && consumer.fifoId !== undefined) yield consumer;
-  }
-
   private beat(): void {
-    this.lanes.forEach((lane, partition) => {
-      const ids = [...this.established(partition)].filter(({ renewing }) => !renewing).map(({ id }) => id);
-      if (ids.length === 0) return;
-      void lane.beat(ids).then((unknown) => {
+    const alive = new Map<number, string[]>();
+    for (const { id, partition, fifoId, renewing } of this.consumers.values()) {
+      if (fifoId === undefined || renewing) continue;
+      const ids = alive.get(partition);
+      if (ids) ids.push(id);
+      else alive.set(partition, [id]);
+    }
+    for (const [partition, ids] of alive)
+      void this.lanes[partition]!.beat(ids).then((unknown) => {
         for (const id of unknown) {
           const consumer = this.consumers.get(id);
           if (consumer) void this.renew(consumer);
         }
       });
-    });
   }
 
   private onDelivery(message: Msg): void {

@@ -50,6 +50,7 @@ export class DeviceSession implements Session {
   private loading?: Promise<void>;
   private waiting: Array<{ topic: string; payload: Buffer; publication: Publication }> = [];
   private readonly subscribed = new Set<string>();
+  private reporting = 0;
 
   constructor(
     readonly sessionId: string,
@@ -169,10 +170,13 @@ export class DeviceSession implements Session {
 
   private async reportCapabilities(topics: string[]): Promise<void> {
     if (topics.length === 0) return;
+    this.reporting++;
+    this.connection.hold(Hold.Subscribing);
     const capabilities = Object.fromEntries(
       topics.map((topic) => [CAPABILITY_TOPICS.get(topic)!, { available: this.subscribed.has(topic), version: 1 }]),
     );
     await this.tools.reports.report(this.reported, { type: 'nodeSubscribed', capabilities });
+    if (--this.reporting === 0) this.connection.release(Hold.Subscribing);
   }
 
   private take(topic: string, payload: Buffer, publication: Publication): void {

@@ -39,11 +39,14 @@ export class Inventory {
   readonly nodes = new Map<string, ResolvedNode>();
   readonly requests: Array<{ tenantId: string; nodeId: string; autoRegister: boolean }> = [];
   full = false;
+  /** Does not answer. */
+  silent = false;
 
   constructor(private readonly bus: Bus) {
     serveRpc(bus, resolveNode, (request) => {
       const { tenantId, nodeId, autoRegister } = request;
       this.requests.push(request);
+      if (this.silent) return new Promise<ResolvedNode>(() => undefined);
       const known = this.nodes.get(`${tenantId}/${nodeId}`);
       if (known) return known;
       if (!autoRegister) throw new RpcError('DM_INTERFACE_NOT_FOUND', 'Interface not found');
