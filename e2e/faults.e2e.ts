@@ -73,12 +73,15 @@ async function holds(run: string, faults: (load: LoadUnderFault) => Promise<void
       }, 40_000);
   };
 
-  await eventually(() => acknowledged.size > 300, 30_000);
-  await faults({ acknowledged: () => acknowledged.size, settled });
-  const before = acknowledged.size;
-  // Service is back: publications are acknowledged again.
-  await eventually(() => acknowledged.size > before + 300, 30_000);
-  load.stop();
+  try {
+    await eventually(() => acknowledged.size > 300, 30_000);
+    await faults({ acknowledged: () => acknowledged.size, settled });
+    const before = acknowledged.size;
+    // Service is back: publications are acknowledged again.
+    await eventually(() => acknowledged.size > before + 300, 30_000);
+  } finally {
+    load.stop();
+  }
   await load.done;
   await settled();
   for (const found of [await inStore(), await inFifo()])

@@ -11,5 +11,6 @@ export {
   type PublishReceipt,
 } from './publisher.js';
 export { callRpc, defineRpc, serveRpc, RpcError, RpcUnavailableError, type Rpc } from './rpc.js';
+export { StreamPurger } from './stream-purger.js';
 export * from './streams.js';
 export { VersionedCache } from './versioned-cache.js';

@@ -102,8 +102,12 @@ export async function deregisterReader(bus: Bus, reader: string): Promise<void> 
   for await (const key of await bus.registry.keys(`reader.*.${reader}`)) await bus.registry.purge(key);
 }
 
-/** Purges each partitioned stream up to the lowest position of its registered readers. Returns entries purged. */
-export async function purgeRead(bus: Bus): Promise<number> {
+/**
+ * Purges each partitioned stream up to the lowest position of its registered readers.
+ * @param purged what earlier calls purged: streams that have not moved since are left alone.
+ * @returns entries purged.
+ */
+export async function purgeRead(bus: Bus, purged = new Map<string, number>()): Promise<number> {
   const lowest = new Map<string, number>();
   for await (const key of await bus.registry.keys('reader.>')) {
     const stream = key.split('.')[1]!;
@@ -111,8 +115,11 @@ export async function purgeRead(bus: Bus): Promise<number> {
     if (entry?.operation !== 'PUT') continue;
     lowest.set(stream, Math.min(lowest.get(stream) ?? Number.MAX_SAFE_INTEGER, Number(entry.string())));
   }
-  let purged = 0;
-  for (const [stream, seq] of lowest)
-    if (seq > 0) purged += (await bus.jsm.streams.purge(stream, { seq: seq + 1 })).purged;
-  return purged;
+  let count = 0;
+  for (const [stream, seq] of lowest) {
+    if (seq <= (purged.get(stream) ?? 0)) continue;
+    count += (await bus.jsm.streams.purge(stream, { seq: seq + 1 })).purged;
+    purged.set(stream, seq);
+  }
+  return count;
 }

@@ -20,6 +20,11 @@ export interface DatabaseOptions {
   /** Most connections of this service in this process. */
   poolSize?: number;
   applicationName?: string;
+  /**
+   * A transaction that waits this long for its own process is rolled back, and a statement that takes five times as
+   * long is cancelled: the locks of a paused process must not outlive its leases by much. None when absent.
+   */
+  idleTransactionMs?: number;
 }
 
 /** Connections of one service, whose search path is its own schema, so that SQL names no schema. */
@@ -30,6 +35,10 @@ export class Database {
   ) {}
 
   static async connect(options: DatabaseOptions): Promise<Database> {
+    const { idleTransactionMs } = options;
+    const timeouts = idleTransactionMs
+      ? ` -c idle_in_transaction_session_timeout=${idleTransactionMs} -c statement_timeout=${5 * idleTransactionMs}`
+      : '';
     const dataSource = new DataSource({
       type: 'postgres',
       url: options.url,
@@ -42,7 +51,7 @@ export class Database {
       synchronize: false,
       logging: false,
       extra: {
-        options: `-c search_path=${options.schema.name},public -c timezone=UTC -c jit=off`,
+        options: `-c search_path=${options.schema.name},public -c timezone=UTC -c jit=off${timeouts}`,
         application_name: options.applicationName ?? options.schema.name,
         connectionTimeoutMillis: 10_000,
         keepAlive: true,

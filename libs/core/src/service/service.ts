@@ -11,7 +11,7 @@ import { NestFactory } from '@nestjs/core';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { Audit } from '../audit/index.js';
 import { ApiKeys } from '../auth/index.js';
-import { Bus, OutboxRelay, purgeRead } from '../bus/index.js';
+import { Bus, OutboxRelay, StreamPurger } from '../bus/index.js';
 import type { Config } from '../config/index.js';
 import { Database, type Schema } from '../database/index.js';
 import {
@@ -105,6 +105,7 @@ export async function bootServices(services: Service[], roles: ServiceRoles, con
           url: config.DATABASE_URL,
           schema: service.schema,
           applicationName: `orrery-${service.name}`,
+          idleTransactionMs: config.ORRERY_LEASE_TTL_MS,
         })
       : undefined;
     if (database) {
@@ -132,12 +133,12 @@ export async function bootServices(services: Service[], roles: ServiceRoles, con
     providers.push(...parts.providers.map(({ token, value }) => ({ provide: token, useValue: value })));
   }
 
+  if (roles.worker) running.push(new StreamPurger(bus));
+
   @Module({})
   class PlatformModule implements OnApplicationBootstrap, OnApplicationShutdown {
     async onApplicationBootstrap(): Promise<void> {
       for (const each of running) await each.start();
-      if (roles.worker)
-        await jobs.repeat({ name: 'bus.purge', everyMs: 10_000, run: async () => void (await purgeRead(bus)) });
     }
 
     // In reverse, so that what takes messages in stops before what passes them on.
