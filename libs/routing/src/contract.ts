@@ -29,7 +29,7 @@ export interface FifoSubscription {
   window: number;
   /** True when a message counts as acknowledged once it is delivered (MQTT QoS 0). */
   autoAck: boolean;
-  /** Sequence numbers that the subscriber holds without acknowledgement, when it subscribes again. */
+  /** When it subscribes again: sequence numbers that it has and whose acknowledgement has not been answered. */
   held: number[];
 }
 

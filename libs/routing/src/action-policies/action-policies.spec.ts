@@ -182,7 +182,7 @@ describe('action policies', () => {
     );
   });
 
-  it('LIM-021 takes at most 10 actions of a type', async () => {
+  it('takes at most 10 actions of a type', async () => {
     const actions = (count: number): object => ({
       fifoPublish: Array.from({ length: count }, (_, i) => ({ fifoName: `f${i}` })),
     });

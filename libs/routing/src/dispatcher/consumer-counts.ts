@@ -8,16 +8,18 @@ import { BatchWriter } from '../fifos/batch-writer.js';
 export class ConsumerCounts {
   private readonly writer: BatchWriter<number, boolean>;
 
-  /** @param count subscriptions that a FIFO has at the moment of writing. */
-  constructor(database: Database, count: (fifoId: number) => number) {
+  /** @param count subscriptions that a FIFO has at the moment of writing; undefined when another instance knows them. */
+  constructor(database: Database, count: (partition: number, fifoId: number) => number | undefined) {
     this.writer = new BatchWriter(async (fifoIds) => {
       const ids = [...new Set(fifoIds)];
       const existing = await database.transaction(async (manager) => {
         const rows = (await manager.query(
-          'SELECT id, message_ttl, consumers FROM fifos WHERE id = ANY($1::int[]) ORDER BY id FOR UPDATE',
+          'SELECT id, partition, message_ttl, consumers FROM fifos WHERE id = ANY($1::int[]) ORDER BY id FOR UPDATE',
           [ids],
-        )) as Array<{ id: number; message_ttl: number; consumers: number }>;
-        const changed = rows.map((row) => ({ ...row, now: count(row.id) })).filter((row) => row.now !== row.consumers);
+        )) as Array<{ id: number; partition: number; message_ttl: number; consumers: number }>;
+        const changed = rows
+          .map((row) => ({ ...row, now: count(row.partition, row.id) ?? row.consumers }))
+          .filter((row) => row.now !== row.consumers);
         if (changed.length > 0)
           await manager.query(
             'UPDATE fifos f SET consumers = v.consumers FROM unnest($1::int[], $2::int[]) AS v(id, consumers) WHERE f.id = v.id',

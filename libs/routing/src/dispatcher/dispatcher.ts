@@ -26,9 +26,8 @@ export class Dispatcher implements Running {
     private readonly bus: Bus,
     private readonly database: Database,
   ) {
-    const count = (fifoId: number): number =>
-      [...this.owned.values()].reduce((sum, partition) => sum + partition.count(fifoId), 0);
-    this.parts = { bus, database, queue: new QueueStore(bus, database), counts: new ConsumerCounts(database, count) };
+    const counts = new ConsumerCounts(database, (partition, fifoId) => this.owned.get(partition)?.count(fifoId));
+    this.parts = { bus, database, queue: new QueueStore(bus, database), counts };
     this.leases = new LeaseManager(bus, 'fifo-dispatcher', bus.partitions, {
       acquired: (partition) => {
         if (this.stopping) return;

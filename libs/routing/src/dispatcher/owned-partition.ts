@@ -41,6 +41,8 @@ export class OwnedPartition {
   private readonly bySubscription = new Map<string, ConsumedFifo>();
   /** Subscriptions that FIFOs had under the previous dispatcher. Deliveries wait until as many are back. */
   private expected = new Map<number, number>();
+  /** What is acknowledged while a subscription is being added, for each of them. */
+  private readonly subscribing = new Set<Set<string>>();
   private grace?: NodeJS.Timeout;
   private served: Closeable[] = [];
   private readonly deliveries = new Set<Promise<void>>();
@@ -132,22 +134,38 @@ export class OwnedPartition {
   }
 
   private async subscribe(request: FifoSubscription): Promise<{ fifoId: number }> {
+    const acknowledged = new Set<string>();
+    this.subscribing.add(acknowledged);
+    try {
+      return await this.add(request, acknowledged);
+    } finally {
+      this.subscribing.delete(acknowledged);
+    }
+  }
+
+  /** @param acknowledged what is acknowledged meanwhile: the request may name it as held. */
+  private async add(request: FifoSubscription, acknowledged: ReadonlySet<string>): Promise<{ fifoId: number }> {
+    const { queue, counts, database } = this.parts;
     const missing = (): ApiError => new ApiError('NOT_FOUND', `no FIFO "${request.fifoName}"`);
-    const [row] = await this.parts.database.query<{ id: number }>(
-      'SELECT id FROM fifos WHERE tenant_id = $1 AND name = $2',
-      [request.tenantId, request.fifoName],
-    );
-    if (this.closed) throw new ApiError('SERVICE_UNAVAILABLE');
+    const [row] = await database.query<{ id: number }>('SELECT id FROM fifos WHERE tenant_id = $1 AND name = $2', [
+      request.tenantId,
+      request.fifoName,
+    ]);
     if (!row) throw missing();
+    const { id } = row;
+    const leaving = new Set(queue.acknowledging(id));
+    const existing = await queue.existing(id, request.held);
+    if (this.closed) throw new ApiError('SERVICE_UNAVAILABLE');
+    const held = existing.filter((seq) => !leaving.has(seq) && !acknowledged.has(`${id}/${seq}`));
     // A FIFO that was made anew under the same name is another one.
     const former = this.bySubscription.get(request.subscription);
-    if (former && former.id !== row.id) this.drop(request.subscription);
-    let fifo = this.fifos.get(row.id);
-    if (!fifo) this.fifos.set(row.id, (fifo = this.consume(row.id)));
-    const subscriber = fifo.subscribe(request);
+    if (former && former.id !== id) void this.drop(request.subscription);
+    let fifo = this.fifos.get(id);
+    if (!fifo) this.fifos.set(id, (fifo = this.consume(id)));
+    const subscriber = fifo.subscribe({ ...request, held });
     this.bySubscription.set(subscriber.id, fifo);
-    if (!(await this.parts.counts.write(row.id))) {
-      this.forget(row.id);
+    if (!(await counts.write(id))) {
+      this.forget(id);
       throw missing();
     }
     // After this turn, in which the answer is sent.
@@ -155,7 +173,7 @@ export class OwnedPartition {
       subscriber.active = true;
       fifo.wake();
     });
-    return { fifoId: row.id };
+    return { fifoId: id };
   }
 
   private consume(id: number): ConsumedFifo {
@@ -204,6 +222,7 @@ export class OwnedPartition {
 
   // The window is free at once; the answer waits until the messages have left the queue.
   private remove(fifoId: number, seqs: number[]): Promise<void> {
+    for (const acknowledged of this.subscribing) for (const seq of seqs) acknowledged.add(`${fifoId}/${seq}`);
     const written = this.parts.queue.acknowledge(fifoId, seqs);
     this.fifos.get(fifoId)?.acknowledge(seqs);
     return written;

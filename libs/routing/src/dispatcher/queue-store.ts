@@ -44,6 +44,16 @@ export class QueueStore implements QueueReader {
     return this.page('seq = ANY($2::bigint[])', [fifoId, seqs, seqs.length]);
   }
 
+  /** Those of these messages that still exist: others take no place in a window, nor do those of a deleted FIFO. */
+  async existing(fifoId: number, seqs: readonly number[]): Promise<number[]> {
+    if (seqs.length === 0) return [];
+    const rows = await this.database.query<{ seq: string }>(
+      'SELECT seq FROM fifo_messages WHERE fifo_id = $1 AND seq = ANY($2::bigint[])',
+      [fifoId, seqs],
+    );
+    return rows.map(({ seq }) => Number(seq));
+  }
+
   acknowledging(fifoId: number): ReadonlySet<number> {
     return this.pending.get(fifoId) ?? NONE;
   }

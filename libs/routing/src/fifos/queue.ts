@@ -10,6 +10,10 @@ import { MAX_MESSAGE_TTL } from './fifo.dto.js';
 /** Bytes that a stored message counts beyond its payload (FIF-005). */
 const OVERHEAD = 100;
 
+const MAX_COPY_BYTES = 16 << 20;
+
+type Row = [fifoId: number, seq: number, size: number, expires: Date, body: string];
+
 /** A message on its way into a FIFO. */
 export interface Arrival {
   tenantId: string;
@@ -62,7 +66,7 @@ export async function enqueue(manager: EntityManager, arrivals: readonly Arrival
 
   const wakes = new Map<number, number[]>();
   const dropped: AuditEntry[] = [];
-  const rows: Array<[number, number, number, Date, string]> = [];
+  const rows: Row[] = [];
   const sums: Array<{ id: number; messages: number; bytes: number; nextSeq: number }> = [];
   for (const { fifo, bodies } of byName.values()) {
     const sum = {
@@ -116,8 +120,21 @@ export async function enqueue(manager: EntityManager, arrivals: readonly Arrival
         sums.map((sum) => sum.nextSeq),
       ],
     );
-  await copyRows(manager, 'fifo_messages', ['fifo_id', 'seq', 'size', 'expires', 'body'], rows);
+  await copyInParts(manager, rows);
   return { wakes, dropped, found };
+}
+
+// One COPY, unless many policies multiply large messages: its text is built in memory.
+async function copyInParts(manager: EntityManager, rows: readonly Row[]): Promise<void> {
+  let from = 0;
+  let bytes = 0;
+  for (const [i, [, , size]] of rows.entries()) {
+    bytes += size;
+    if (bytes < MAX_COPY_BYTES && i < rows.length - 1) continue;
+    await copyRows(manager, 'fifo_messages', ['fifo_id', 'seq', 'size', 'expires', 'body'], rows.slice(from, i + 1));
+    from = i + 1;
+    bytes = 0;
+  }
 }
 
 /** What of a batch a FIFO of this size can hold at all: the newest messages, without those larger than the FIFO. */

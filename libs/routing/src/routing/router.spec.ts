@@ -214,7 +214,7 @@ describe('routing of data messages', () => {
 });
 
 describe('routing of events', () => {
-  it('RTE-003 RTE-022 routes the creation and deletion of devices as they are', async () => {
+  it('RTE-003 routes the creation and deletion of devices as they are', async () => {
     const fifo = await consume();
     await route({ deviceCreated: { version: 1 }, deviceDeleted: { version: 1 } });
     await event('deviceCreated', 'urn:lo:nsid:mqtt:myDevice');
@@ -281,12 +281,13 @@ describe('routing of events', () => {
     expect(await devicesOf(fifo)).toEqual(['A', 'B', 'S', 'd1']);
   });
 
-  it('RTE-004 leaves out events from before the policy', async () => {
+  it('RTE-015 RTE-004 routes each change of a LoRa gateway, not those from before the policy', async () => {
     const fifo = await consume();
     await route({ loraGatewayStatus: { version: 1 } });
     await event('loraGatewayStatus', 'old', {}, { timestamp: new Date(Date.now() - 60_000).toISOString() });
+    await event('loraGatewayStatus', 'gw', {}, { status: { current: 'ONLINE', previous: 'OFFLINE' } });
     await event('loraGatewayStatus', 'last');
-    expect(await devicesOf(fifo)).toEqual([]);
+    expect(await devicesOf(fifo)).toEqual(['gw']);
   });
 });
 

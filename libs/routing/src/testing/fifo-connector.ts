@@ -31,6 +31,8 @@ interface Subscribed {
 /** Speaks the protocol of contract.ts as a connector does, for tests. */
 export class FifoConnector {
   readonly instance = randomUUID();
+  /** Subscriptions whose FIFO was deleted. */
+  readonly ended = new Set<string>();
   private readonly subscriptions = new Map<string, Subscribed>();
   private readonly stops: Array<() => void> = [];
 
@@ -94,8 +96,8 @@ export class FifoConnector {
   async acknowledge(id: string, count = Number.MAX_SAFE_INTEGER): Promise<void> {
     const subscribed = this.subscriptions.get(id)!;
     const seqs = [...subscribed.held].slice(0, count);
-    for (const seq of seqs) subscribed.held.delete(seq);
     await this.call(fifoAck, { acks: [{ subscription: id, fifoId: subscribed.fifoId, seqs }] }, subscribed);
+    for (const seq of seqs) subscribed.held.delete(seq);
   }
 
   /** Falls silent without a word, as a process that is killed. */
@@ -113,17 +115,17 @@ export class FifoConnector {
         gone.add(subscription);
         continue;
       }
+      // Delivered by a former dispatcher too, while the subscription moved.
+      if (subscribed.held.has(seq)) continue;
       subscribed.received.push({ seq, text: quoted ? (JSON.parse(item.body) as string) : item.body });
       if (subscribed.autoAck) continue;
+      subscribed.held.add(seq);
       if (subscribed.prompt) acks.set(subscribed, [...(acks.get(subscribed) ?? []), seq]);
-      else subscribed.held.add(seq);
     }
     for (const [subscribed, seqs] of acks)
-      void this.call(
-        fifoAck,
-        { acks: [{ subscription: subscribed.id, fifoId: subscribed.fifoId, seqs }] },
-        subscribed,
-      ).catch(() => undefined);
+      void this.call(fifoAck, { acks: [{ subscription: subscribed.id, fifoId: subscribed.fifoId, seqs }] }, subscribed)
+        .then(() => seqs.forEach((seq) => subscribed.held.delete(seq)))
+        .catch(() => undefined);
     return { gone: [...gone] };
   }
 
@@ -152,7 +154,10 @@ export class FifoConnector {
       }));
       for (const id of unknown) {
         const subscribed = this.subscriptions.get(id);
-        if (subscribed) await this.ask(subscribed).catch(() => undefined);
+        if (!subscribed) continue;
+        await this.ask(subscribed).catch((error: { code?: string }) => {
+          if (error.code === 'NOT_FOUND') this.ended.add(id);
+        });
       }
     }
   }
