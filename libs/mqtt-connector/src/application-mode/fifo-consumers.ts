@@ -202,10 +202,10 @@ export class FifoConsumers {
     const gone = new Set<string>();
     const taken: Array<[Held, number, string]> = [];
     for (const { header, body } of decodeEntry(message.data)) {
-      const { subscription, seq } = JSON.parse(header) as FifoDeliveryHeader;
+      const { subscription, seq, quoted } = JSON.parse(header) as FifoDeliveryHeader;
       const consumer = this.consumers.get(subscription);
       if (!consumer) gone.add(subscription);
-      else if (!consumer.held.has(seq)) taken.push([consumer, seq, body]);
+      else if (!consumer.held.has(seq)) taken.push([consumer, seq, quoted ? (JSON.parse(body) as string) : body]);
     }
     const reply: FifoDeliveryReply = { gone: [...gone] };
     message.respond(JSON.stringify(reply));
