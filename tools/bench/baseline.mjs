@@ -7,7 +7,7 @@ const [port, databaseUrl, batch = '500'] = process.argv.slice(2);
 const size = Number(batch);
 const pool = new Pool({ connectionString: databaseUrl, max: 4 });
 await pool.query(
-  'CREATE TABLE IF NOT EXISTS baseline (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, topic text, created timestamptz DEFAULT now(), body jsonb)',
+  'CREATE TABLE IF NOT EXISTS baseline (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, topic text, created timestamptz DEFAULT now(), body json)',
 );
 
 /** @type {Array<[string, string]>} */

@@ -46,23 +46,25 @@ const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const shown = ({ p50, p99, p999 }) => `${p50.toFixed(1)} / ${p99.toFixed(1)} / ${p999.toFixed(1)} ms`;
 
 /**
- * Latency from publication to the committed row, seen by asking Postgres every two milliseconds.
- * @param {(since: Date) => Promise<Array<{ n: number, t0: number }>>} rowsSince
+ * Latency from publication to the committed row, seen by asking Postgres every two milliseconds for recent rows.
+ * @param {Client} sql @param {string} query of the bodies created since $1
  */
-function watchStored(rowsSince) {
+function watchStored(sql, query) {
   const latencies = new Latencies();
   const seen = new Set();
-  let since = new Date();
   let running = true;
   const done = (async () => {
-    while (running) {
-      const asked = now();
-      for (const { n, t0 } of await rowsSince(new Date(since.getTime() - 300))) {
+    for (let since = Date.now(); running;) {
+      const asked = Date.now();
+      const { rows } = await sql.query({ name: 'recent', text: query, values: [new Date(since - 250)] });
+      const at = now();
+      for (const { body } of rows) {
+        const [, n, t0] = /"n": ?(\d+), ?"t0": ?([\d.]+)/.exec(body) ?? [];
         if (seen.has(n)) continue;
         seen.add(n);
-        latencies.add(now() - t0);
+        latencies.add(at - Number(t0));
       }
-      since = new Date(asked);
+      since = asked;
       await sleep(2);
     }
   })();
@@ -142,17 +144,7 @@ async function orrery() {
       fifo = new Latencies();
       const puback = new Latencies();
       const watch = watchUsage({ ...pids, 'load generator': process.pid });
-      const watcher = stored
-        ? watchStored(
-            async (since) =>
-              (
-                await sql.query(
-                  `SELECT (body::json->'value'->>'n')::int n, (body::json->'value'->>'t0')::float8 t0 FROM store.messages WHERE created >= $1`,
-                  [since],
-                )
-              ).rows,
-          )
-        : undefined;
+      const watcher = stored ? watchStored(sql, 'SELECT body FROM store.messages WHERE created >= $1') : undefined;
       const load = startLoad({
         port: platform.mqttPort,
         connections: CONNECTIONS,
@@ -264,17 +256,7 @@ async function baseline() {
         script: script.pid ?? 0,
         postgres: services.pids.postgres ?? 0,
       });
-      const watcher = stored
-        ? watchStored(
-            async (since) =>
-              (
-                await sql.query(
-                  `SELECT (body->'value'->>'n')::int n, (body->'value'->>'t0')::float8 t0 FROM baseline WHERE created >= $1`,
-                  [since],
-                )
-              ).rows,
-          )
-        : undefined;
+      const watcher = stored ? watchStored(sql, 'SELECT body::text body FROM baseline WHERE created >= $1') : undefined;
       const { acknowledged, seconds } = await startLoad({
         port,
         connections: CONNECTIONS,

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 
 const TICKS_PER_SECOND = 100;
 
-/** @param {number} pid @returns {{ cpuSeconds: number, rssMiB: number }} of this process and its children */
+/** @param {number} pid @returns {{ cpuSeconds: number, rssMiB: number }} of this process and, unless it is our own, its children */
 export function usage(pid) {
   let cpuSeconds = 0;
   let pages = 0;
@@ -17,7 +17,8 @@ export function usage(pid) {
       all.push({
         pid: Number(name),
         parent: Number(fields[1]),
-        ticks: Number(fields[11]) + Number(fields[12]) + Number(fields[13]) + Number(fields[14]),
+        ticks:
+          Number(fields[11]) + Number(fields[12]) + (pid === process.pid ? 0 : Number(fields[13]) + Number(fields[14])),
         rss: Number(fields[21]),
       });
     } catch {
