@@ -25,7 +25,7 @@ export function usage(pid) {
       // The process has ended since the directory was read.
     }
   }
-  for (let grown = true; grown;) {
+  for (let grown = pid !== process.pid; grown;) {
     grown = false;
     for (const each of all)
       if (wanted.has(each.parent) && !wanted.has(each.pid)) {

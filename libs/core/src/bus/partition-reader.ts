@@ -37,7 +37,7 @@ interface Entry {
   seq: number;
   origin: string;
   number: number;
-  items: EntryItem[];
+  items: ReadItem[];
   bytes: number;
 }
 
@@ -167,15 +167,15 @@ export class PartitionReader {
     feed.buffered = message.seq;
     const number = Number(message.headers?.get(NUMBER_HEADER) ?? 0);
     const origin = message.headers?.get(ORIGIN_HEADER) ?? '';
-    let items: EntryItem[];
+    let items: ReadItem[] = [];
     try {
-      items = decodeEntry(message.data);
+      const { seq } = message;
+      items = decodeEntry(message.data).map(({ header, body }) => ({ header, body, stream, partition, seq }));
     } catch (error) {
       this.bus.logger.error(
         { stream: streamName(stream, partition), seq: message.seq, error: String(error) },
         'skipped an entry of unknown format',
       );
-      items = [];
     }
     this.buffer.push({ stream, partition, seq: message.seq, origin, number, items, bytes: message.data.length });
     this.bufferedItems += items.length;
@@ -320,8 +320,7 @@ export class PartitionReader {
         if (entry.number <= (position.origins[entry.origin]?.[0] ?? 0)) continue;
         position.origins[entry.origin] = [entry.number, Date.now()];
       }
-      for (const item of entry.items)
-        items.push({ ...item, stream: entry.stream, partition: entry.partition, seq: entry.seq });
+      for (const item of entry.items) items.push(item);
     }
     const stopTimer = metrics.readBatchSeconds.startTimer({ reader: this.options.name });
     const after: AfterCommit[] = [];

@@ -13,6 +13,11 @@ const MAX_BYTES = 256 * 1024;
 /** An entry without an answer is published again, with the same number. */
 const ACK_TIMEOUT_MS = 5000;
 const RETRY_MS = 250;
+/**
+ * Least time between two entries of a partition. A message on a quiet partition waits for nothing; on a busy one more
+ * messages share an entry, which every reader then handles, and syncs to disk, as one.
+ */
+const SPACING_MS = 4;
 
 /** The bus did not take a message in time: nothing was acknowledged, the publisher may try again. */
 export class BusUnavailableError extends Error {}
@@ -42,6 +47,9 @@ interface Lane {
   queue: Pending[];
   inFlight?: InFlight;
   number: number;
+  /** Of the last entry, on the monotonic clock. */
+  sentAt: number;
+  timer?: NodeJS.Timeout;
 }
 
 /**
@@ -60,6 +68,7 @@ export class PackingPublisher {
   private readonly drainListeners: Array<() => void> = [];
   private pendingCount = 0;
   private pendingBytes = 0;
+  private reported = 0;
   private closed = false;
   private warnedAt = 0;
 
@@ -68,7 +77,7 @@ export class PackingPublisher {
     private readonly stream: PartitionedStream,
     private readonly capacity = { messages: 8192, bytes: 64 << 20 },
   ) {
-    this.lanes = Array.from({ length: bus.partitions }, () => ({ queue: [], number: 0 }));
+    this.lanes = Array.from({ length: bus.partitions }, () => ({ queue: [], number: 0, sentAt: 0 }));
     this.origin = `${bus.instance}-${++PackingPublisher.made}`;
     this.inbox = `_INBOX.pub.${this.origin}.${stream}`;
     this.replies = bus.connection.subscribe(`${this.inbox}.*`, {
@@ -131,7 +140,15 @@ export class PackingPublisher {
 
   private next(partition: number): void {
     const lane = this.lanes[partition]!;
-    if (lane.inFlight) return;
+    if (lane.inFlight || lane.queue.length === 0) return;
+    const wait = lane.sentAt + SPACING_MS - performance.now();
+    if (wait > 0 && lane.queue.length < MAX_ITEMS) {
+      lane.timer ??= setTimeout(() => {
+        delete lane.timer;
+        this.next(partition);
+      }, wait);
+      return;
+    }
     let count = 0;
     let bytes = 0;
     while (
@@ -151,6 +168,8 @@ export class PackingPublisher {
     headers.set(ORIGIN_HEADER, this.origin);
     headers.set(NUMBER_HEADER, String(++lane.number));
     lane.inFlight = { number: lane.number, items, payload: encodeEntry(items), headers };
+    lane.sentAt = performance.now();
+    this.report();
     this.send(partition, lane.inFlight);
   }
 
@@ -193,6 +212,7 @@ export class PackingPublisher {
       this.release(item);
       item.resolve({ order: base + i });
     });
+    this.report();
     this.next(partition);
     if (
       this.drainListeners.length > 0 &&
@@ -227,10 +247,14 @@ export class PackingPublisher {
     entry.timer = setTimeout(() => this.send(partition, entry), RETRY_MS);
   }
 
+  private report(): void {
+    metrics.pendingMessages.inc({ stream: this.stream }, this.pendingCount - this.reported);
+    this.reported = this.pendingCount;
+  }
+
   private release(item: Pending): void {
     this.pendingCount--;
     this.pendingBytes -= item.bytes;
-    metrics.pendingMessages.set({ stream: this.stream }, this.pendingCount);
   }
 
   /** Waits, at most `timeoutMs`, until everything given so far is on the bus. */

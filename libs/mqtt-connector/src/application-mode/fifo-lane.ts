@@ -12,14 +12,21 @@ interface Acknowledged {
 }
 
 /**
- * What one partition's dispatcher is told: acknowledgements and ended subscriptions. One request is under way, the next
- * one carries all that was collected meanwhile; it is repeated until it is answered. Acknowledgements go before the end
- * of their subscription, or the messages would be delivered again.
+ * Requests with acknowledgements under way. The dispatcher frees its window when one arrives and answers when it has
+ * written it: waiting for each answer would let a window through per write.
+ */
+const MAX_UNDER_WAY = 64;
+
+/**
+ * What one partition's dispatcher is told: acknowledgements and ended subscriptions. A request carries all that was
+ * collected since the last one; it is repeated until it is answered. Acknowledgements go before the end of their
+ * subscription, or the messages would be delivered again.
  */
 export class FifoLane {
   private acks = new Map<string, Acknowledged>();
   private ended: Array<{ subscription: string; told: () => void }> = [];
-  private running = false;
+  private scheduled = false;
+  private underWay = 0;
   private beating = false;
   private stopped = false;
 
@@ -68,35 +75,48 @@ export class FifoLane {
   /** Waits, at most so long, until the dispatcher knows everything. */
   async stop(timeoutMs: number): Promise<void> {
     const deadline = Date.now() + timeoutMs;
-    while (this.running && Date.now() < deadline) await delay(10);
+    while ((this.scheduled || this.underWay > 0 || this.ended.length > 0) && Date.now() < deadline) await delay(10);
     this.stopped = true;
   }
 
   // The work of one turn of the event loop shares a request.
   private run(): void {
-    if (this.running) return;
-    this.running = true;
-    setImmediate(() => void this.work());
+    if (this.scheduled) return;
+    this.scheduled = true;
+    setImmediate(() => {
+      this.scheduled = false;
+      this.work();
+    });
   }
 
-  private async work(): Promise<void> {
+  private work(): void {
     const to = { to: String(this.partition) };
-    while ((this.acks.size > 0 || this.ended.length > 0) && !this.stopped) {
+    if (this.acks.size > 0) {
+      if (this.underWay >= MAX_UNDER_WAY) return;
       const acks = [...this.acks.values()];
-      const ended = this.ended;
       this.acks = new Map();
+      this.send(
+        () => callRpc(this.bus, fifoAck, { acks }, to),
+        () => acks.forEach(({ subscription, seqs }) => this.settled(subscription, seqs)),
+      );
+    } else if (this.ended.length > 0 && this.underWay === 0) {
+      const { ended } = this;
       this.ended = [];
-      if (acks.length > 0) {
-        await this.repeat(() => callRpc(this.bus, fifoAck, { acks }, to));
-        for (const { subscription, seqs } of acks) this.settled(subscription, seqs);
-      }
-      if (ended.length > 0) {
-        const subscriptions = ended.map(({ subscription }) => subscription);
-        await this.repeat(() => callRpc(this.bus, fifoUnsubscribe, { subscriptions }, to));
-        for (const { told } of ended) told();
-      }
+      const subscriptions = ended.map(({ subscription }) => subscription);
+      this.send(
+        () => callRpc(this.bus, fifoUnsubscribe, { subscriptions }, to),
+        () => ended.forEach(({ told }) => told()),
+      );
     }
-    this.running = false;
+  }
+
+  private send(request: () => Promise<unknown>, answered: () => void): void {
+    this.underWay++;
+    void this.repeat(request).then(() => {
+      this.underWay--;
+      answered();
+      this.run();
+    });
   }
 
   private async repeat(request: () => Promise<unknown>): Promise<void> {
