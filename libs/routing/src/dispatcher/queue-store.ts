@@ -90,7 +90,7 @@ export class QueueStore implements QueueReader {
   private async remove(messages: ReadonlyArray<{ fifoId: number; seq: number }>): Promise<void> {
     for (;;) {
       try {
-        await removeMessages(this.database.manager, messages, true);
+        await this.database.transaction((manager) => removeMessages(manager, messages, true));
         return;
       } catch (error) {
         if (this.stopped) throw error;

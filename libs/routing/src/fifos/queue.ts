@@ -182,7 +182,7 @@ export async function dropOldest(
 }
 
 /**
- * Removes messages by number; those that are gone already are ignored.
+ * Removes messages by number, within a transaction; those that are gone already are ignored.
  * @param consumed true when a subscriber acknowledged them: the FIFO then counts as consumed (manual 14.3.1).
  */
 export async function removeMessages(
@@ -190,12 +190,14 @@ export async function removeMessages(
   messages: ReadonlyArray<{ fifoId: number; seq: number }>,
   consumed: boolean,
 ): Promise<void> {
+  // Two statements: the second one sees all that the lock waited for.
+  await manager.query('SELECT FROM fifos WHERE id = ANY($1::int[]) ORDER BY id FOR UPDATE', [
+    [...new Set(messages.map((message) => message.fifoId))],
+  ]);
   await manager.query(
-    `WITH locked AS MATERIALIZED (
-       SELECT id FROM fifos WHERE id = ANY(SELECT DISTINCT unnest($1::int[])) ORDER BY id FOR UPDATE),
-     gone AS (
-       DELETE FROM fifo_messages m USING unnest($1::int[], $2::bigint[]) AS v(fifo_id, seq), locked
-       WHERE locked.id = v.fifo_id AND m.fifo_id = v.fifo_id AND m.seq = v.seq RETURNING m.fifo_id, m.size)
+    `WITH gone AS (
+       DELETE FROM fifo_messages m USING unnest($1::int[], $2::bigint[]) AS v(fifo_id, seq)
+       WHERE m.fifo_id = v.fifo_id AND m.seq = v.seq RETURNING m.fifo_id, m.size)
      UPDATE fifos f SET messages = f.messages - g.messages, bytes = f.bytes - g.bytes,
        unconsumed_since = CASE WHEN NOT $3 THEN f.unconsumed_since WHEN f.messages > g.messages THEN now() END
      FROM (SELECT fifo_id, count(*) AS messages, sum(size) AS bytes FROM gone GROUP BY fifo_id) g WHERE f.id = g.fifo_id`,

@@ -19,7 +19,7 @@ interface Subscribed {
   id: string;
   tenantId: string;
   fifoName: string;
-  fifoId: number;
+  fifoId?: number;
   window: number;
   autoAck: boolean;
   /** Acknowledges what comes by itself. */
@@ -60,7 +60,6 @@ export class FifoConnector {
       id: randomUUID(),
       tenantId,
       fifoName,
-      fifoId: 0,
       window,
       autoAck,
       prompt,
@@ -96,8 +95,7 @@ export class FifoConnector {
   async acknowledge(id: string, count = Number.MAX_SAFE_INTEGER): Promise<void> {
     const subscribed = this.subscriptions.get(id)!;
     const seqs = [...subscribed.held].slice(0, count);
-    await this.call(fifoAck, { acks: [{ subscription: id, fifoId: subscribed.fifoId, seqs }] }, subscribed);
-    for (const seq of seqs) subscribed.held.delete(seq);
+    await this.remove(subscribed, seqs);
   }
 
   /** Falls silent without a word, as a process that is killed. */
@@ -122,11 +120,15 @@ export class FifoConnector {
       subscribed.held.add(seq);
       if (subscribed.prompt) acks.set(subscribed, [...(acks.get(subscribed) ?? []), seq]);
     }
-    for (const [subscribed, seqs] of acks)
-      void this.call(fifoAck, { acks: [{ subscription: subscribed.id, fifoId: subscribed.fifoId, seqs }] }, subscribed)
-        .then(() => seqs.forEach((seq) => subscribed.held.delete(seq)))
-        .catch(() => undefined);
+    for (const [subscribed, seqs] of acks) void this.remove(subscribed, seqs).catch(() => undefined);
     return { gone: [...gone] };
+  }
+
+  private async remove(subscribed: Subscribed, seqs: number[]): Promise<void> {
+    // A delivery may come before the answer to the subscription has been looked at.
+    const fifoId = await eventually(() => subscribed.fifoId);
+    await this.call(fifoAck, { acks: [{ subscription: subscribed.id, fifoId, seqs }] }, subscribed);
+    for (const seq of seqs) subscribed.held.delete(seq);
   }
 
   private async ask(subscribed: Subscribed): Promise<void> {
