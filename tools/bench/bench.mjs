@@ -46,26 +46,28 @@ const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const shown = ({ p50, p99, p999 }) => `${p50.toFixed(1)} / ${p99.toFixed(1)} / ${p999.toFixed(1)} ms`;
 
 /**
- * Latency from publication to the committed row, seen by asking Postgres every two milliseconds for recent rows.
+ * Latency from publication to the committed row, seen by asking Postgres every three milliseconds for recent rows.
  * @param {Client} sql @param {string} query of the bodies created since $1
  */
 function watchStored(sql, query) {
   const latencies = new Latencies();
   const seen = new Set();
+  const began = now();
   let running = true;
   const done = (async () => {
     for (let since = Date.now(); running;) {
       const asked = Date.now();
-      const { rows } = await sql.query({ name: 'recent', text: query, values: [new Date(since - 250)] });
+      const { rows } = await sql.query({ name: 'recent', text: query, values: [new Date(since - 60)] });
       const at = now();
       for (const { body } of rows) {
         const [, n, t0] = /"n": ?(\d+), ?"t0": ?([\d.]+)/.exec(body) ?? [];
-        if (seen.has(n)) continue;
+        // Of this phase alone.
+        if (seen.has(n) || Number(t0) < began) continue;
         seen.add(n);
         latencies.add(at - Number(t0));
       }
       since = asked;
-      await sleep(2);
+      await sleep(3);
     }
   })();
   return {
