@@ -24,7 +24,16 @@ export function installDependencies() {
     run('npm', ['ci', '--no-audit', '--no-fund']);
 }
 
-/** Compiles what has changed. */
+/** Compiles what has changed; says more only when that fails. */
 export function build() {
-  run('npx', ['--no-install', 'nx', 'run-many', '-t', 'build', '--outputStyle=static']);
+  console.log('building ...');
+  const { status, stdout, stderr, error } = spawnSync(
+    'npx',
+    ['--no-install', 'nx', 'run-many', '-t', 'build', '--outputStyle=static'],
+    { cwd: ROOT, encoding: 'utf8' },
+  );
+  if (error) throw error;
+  if (status === 0) return;
+  console.error(`${stdout}${stderr}`);
+  process.exit(status ?? 1);
 }

@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { readdirSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -8,7 +9,7 @@ import { startServices } from './services/index.mjs';
 const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 const READY_TIMEOUT_MS = 60_000;
 /** Services of the platform, by the folder of their app. */
-export const SERVICES = ['identity', 'device-manager', 'audit-log', 'store', 'routing', 'mqtt-connector'];
+const SERVICES = readdirSync(join(ROOT, 'apps')).filter((name) => name !== 'platform');
 
 /**
  * @typedef {object} PlatformOptions
@@ -163,7 +164,7 @@ export async function startPlatform({
         ([service, each]) => `${service}=${each.map((port) => `http://127.0.0.1:${port}`).join('|')}`,
       );
       await ready(processes);
-      await add('gateway', [app('gateway')], { ORRERY_GATEWAY_ROUTES: routes.join(',') }, httpPort);
+      await add('gateway', ['apps/platform/dist/gateway.js'], { ORRERY_GATEWAY_ROUTES: routes.join(',') }, httpPort);
     } else {
       await add('edge', [app('platform'), 'edge'], {}, httpPort);
       await add('processing', [app('platform'), 'processing']);
@@ -193,7 +194,7 @@ export async function startPlatform({
  * @returns {Promise<string | undefined>} the master key, when it was made just now
  */
 async function migrate(env, output) {
-  const child = spawn(process.execPath, ['apps/migrate/dist/main.js'], {
+  const child = spawn(process.execPath, ['apps/platform/dist/migrate.js'], {
     cwd: ROOT,
     env,
     stdio: ['ignore', 'pipe', output],

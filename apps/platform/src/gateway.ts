@@ -1,7 +1,7 @@
 import httpProxy from '@fastify/http-proxy';
 import { createLogger } from '@orrery/core/telemetry';
 import { fastify } from 'fastify';
-import { restPaths } from './rest-paths.js';
+import { services } from './services.js';
 
 // One address for services that run one process each, as an ingress does it in a cluster: the path decides the service.
 // ORRERY_GATEWAY_ROUTES names where each service answers: `store=http://127.0.0.1:9001|http://127.0.0.1:9002,...`.
@@ -13,13 +13,13 @@ const targets = new Map(
   }),
 );
 const server = fastify({ bodyLimit: 16 << 20, routerOptions: { maxParamLength: 512 } });
-for (const [service, paths] of Object.entries(restPaths)) {
-  const upstreams = targets.get(service);
+for (const { name, restPaths } of services) {
+  const upstreams = targets.get(name);
   if (!upstreams) continue;
   let next = 0;
   // Instances take turns.
   const getUpstream = (): string => upstreams[next++ % upstreams.length]!;
-  for (const prefix of paths)
+  for (const prefix of restPaths)
     await server.register(httpProxy, { upstream: '', prefix, rewritePrefix: prefix, replyOptions: { getUpstream } });
 }
 server.get('/health/live', () => ({ status: 'up' }));

@@ -1,16 +1,11 @@
 import { connectNats, declareStreams } from '@orrery/core/bus';
 import { loadConfig } from '@orrery/core/config';
 import { Database, migrate } from '@orrery/core/database';
-import type { Service } from '@orrery/core/service';
 import { createLogger } from '@orrery/core/telemetry';
-import { auditLog } from '@orrery/audit-log';
-import { deviceManager } from '@orrery/device-manager';
 import { bootstrapTenant, identity } from '@orrery/identity';
-import { routing } from '@orrery/routing';
-import { store } from '@orrery/store';
+import { services } from './services.js';
 
 // The migration job: streams, schemas and the first tenant. Run before any service, again after each upgrade.
-const services: Service[] = [identity, deviceManager, auditLog, store, routing];
 const config = loadConfig();
 const logger = createLogger('migrate', config.ORRERY_LOG_LEVEL);
 
