@@ -51,6 +51,8 @@ export class DeviceSession implements Session {
   private waiting: Array<{ topic: string; payload: Buffer; publication: Publication }> = [];
   private readonly subscribed = new Set<string>();
   private reporting = 0;
+  /** Last publication, epoch milliseconds. */
+  private heard = 0;
 
   constructor(
     readonly sessionId: string,
@@ -104,7 +106,8 @@ export class DeviceSession implements Session {
   }
 
   reportContact(): void {
-    void this.tools.reports.report(this.reported, { type: 'nodeContact' });
+    const timestamp = new Date(this.heard).toISOString();
+    void this.tools.reports.report(this.reported, { type: 'nodeContact', timestamp });
   }
 
   /** What is known of the device may be wrong: publications wait until it is loaded again. */
@@ -179,22 +182,27 @@ export class DeviceSession implements Session {
     if (--this.reporting === 0) this.connection.release(Hold.Subscribing);
   }
 
+  private contacted(): void {
+    this.heard = Date.now();
+    this.tools.contacted(this);
+  }
+
   private take(topic: string, payload: Buffer, publication: Publication): void {
     const { connection, audit, tools } = this;
     if (topic === DATA_TOPIC) {
-      tools.contacted(this);
+      this.contacted();
       tools.data.take(readJson(payload, true), this.origin!, connection, publication, audit, this.partition);
       return;
     }
     const encoding = binaryEncoding(topic);
     if (encoding !== null) {
-      tools.contacted(this);
+      this.contacted();
       tools.data.take(readBinary(payload, encoding), this.origin!, connection, publication, audit, this.partition);
       return;
     }
     const content = { topic: topic.slice(0, 256) };
     if (REPORT_TOPICS.has(topic)) {
-      tools.contacted(this);
+      this.contacted();
       audit.error('not_supported', `Publications on the topic ${topic} are not supported yet`, content);
     } else audit.error('bad_topic', `Client ${this.clientId} may not publish on the topic ${content.topic}`, content);
     connection.acknowledge(publication);

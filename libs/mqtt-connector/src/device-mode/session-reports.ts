@@ -13,7 +13,9 @@ export interface ReportedSession {
   sessionId: string;
 }
 
-export type SessionReport = Pick<NodeSessionEvent, 'type' | 'activity' | 'capabilities'>;
+/** Of now, unless it has a timestamp. */
+export type SessionReport = Pick<NodeSessionEvent, 'type' | 'activity' | 'capabilities'> &
+  Partial<Pick<NodeSessionEvent, 'timestamp'>>;
 
 /** Reports to device-manager what sessions do, in the order of each device. */
 export class SessionReports {
