@@ -73,11 +73,11 @@ export class StreamsService {
 
   /** The stream's messages from newest to oldest, as the JSON text of an array. */
   async read(key: ApiKeyIdentity, streamId: string, query: StreamQuery): Promise<string> {
-    const error = checkStreamId(streamId);
-    if (error) throw invalidParameters([error]);
     const most = limitOf(key.limits, 'streamReadsPerMinute');
     if (Number.isFinite(most) && (await this.rateLimits.count('streamReads', key.tenantId, 0, MINUTE_MS)).count >= most)
       throw new RateLimitedError();
+    const error = checkStreamId(streamId);
+    if (error) throw invalidParameters([error]);
 
     const parameters: unknown[] = [
       key.tenantId,
