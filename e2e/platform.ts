@@ -2,6 +2,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { openSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { ConnectionOptions } from 'node:tls';
 import { Client } from 'pg';
 import { connect as connectMqtt, type IClientOptions, type MqttClient } from 'mqtt';
 import { type ApiClient, apiClient } from '@orrery/core/testing';
@@ -16,7 +17,9 @@ export interface EndToEnd {
   /** The development certificate authority. */
   ca: Buffer;
   /** Connects with mqtt.js; closed at the end of the file if it still is open. */
-  mqtt(options: IClientOptions & { secure?: boolean }): Promise<MqttClient>;
+  mqtt(
+    options: IClientOptions & { secure?: boolean; maxVersion?: ConnectionOptions['maxVersion'] },
+  ): Promise<MqttClient>;
   /** A device of the first tenant. */
   device(clientId: string, options?: IClientOptions): Promise<MqttClient>;
   /** A business application of the first tenant, over TLS. */
