@@ -14,6 +14,7 @@ import {
   PartitionReader,
   type ReadItem,
   purgeRead,
+  VersionedCache,
 } from './index.js';
 
 class Effects1 {
@@ -281,6 +282,62 @@ describe('PackingPublisher and PartitionReader', () => {
     expect((await bus.jsm.streams.info('READY_1')).state.messages).toBe(0);
     await publisher.close();
   });
+
+  it('lose nothing when a reader falls behind again while it still waits to read on', async () => {
+    const bus = await backend.bus();
+    const publisher = new PackingPublisher(bus, 'READY');
+    // The consumers of one partition are made late, as by a server that is busy.
+    const late: Array<() => void> = [];
+    const consumers = {
+      get: async (...asked: Parameters<Bus['js']['consumers']['get']>) => {
+        if (asked[0] === 'READY_3') await new Promise<void>((resolve) => late.push(resolve));
+        return bus.js.consumers.get(...asked);
+      },
+    };
+    const busy = Object.create(bus, {
+      js: { value: Object.create(bus.js, { consumers: { value: consumers } }) },
+    }) as Bus;
+    const seen: number[] = [];
+    let working = true;
+    let work = (): void => undefined;
+    const behind = new PartitionReader(busy, {
+      name: 'behind',
+      streams: ['READY'],
+      database,
+      handle: async (items) => {
+        if (!working) await new Promise<void>((resolve) => (work = resolve));
+        seen.push(...items.map(number).filter((n) => n < 100));
+      },
+    });
+    /** Lets so much wait that the reader stops reading all partitions, until the work goes on. */
+    const fallBehind = async (): Promise<void> => {
+      working = false;
+      await send(publisher, 0, range(1000, 12_000));
+    };
+    const catchUp = (): void => {
+      working = true;
+      work();
+    };
+    await behind.start();
+    await eventually(() => late.length === 1);
+    await fallBehind();
+    catchUp();
+    await eventually(() => late.length === 2);
+    for (const make of late.splice(0)) make();
+    await send(publisher, 3, [1]);
+    await eventually(() => seen.includes(1));
+
+    await fallBehind();
+    await send(publisher, 3, [2]);
+    catchUp();
+    await eventually(() => late.length === 1);
+    await send(publisher, 3, [3]);
+    for (const make of late.splice(0)) make();
+    await eventually(() => seen.includes(3));
+    expect(seen).toEqual([1, 2, 3]);
+    await behind.stop();
+    await publisher.close();
+  });
 });
 
 describe('OutboxRelay', () => {
@@ -324,5 +381,36 @@ describe('OutboxRelay', () => {
     await eventually(() => seen.length === 2);
     expect(seen).toEqual(['"before"', '"after"']);
     await b.stop();
+  });
+});
+
+describe('VersionedCache', () => {
+  it('keeps nothing that was loaded before an invalidation, however many come while it loads', async () => {
+    let current = 'v0';
+    const answers: Array<() => void> = [];
+    const cache = new VersionedCache(
+      () =>
+        new Promise<string>((resolve) => {
+          const read = current;
+          answers.push(() => resolve(read));
+        }),
+      10,
+    );
+    const answer = async (): Promise<void> => {
+      await eventually(() => answers.length > 0);
+      answers.shift()!();
+      await new Promise(setImmediate);
+    };
+    const first = cache.get('k');
+    current = 'v1';
+    cache.invalidate('k');
+    const second = cache.get('k');
+    await answer();
+    current = 'v2';
+    cache.invalidate('k');
+    await answer();
+    await answer();
+    expect(await Promise.all([first, second])).toEqual(['v2', 'v2']);
+    expect(cache.peek('k')).toBe('v2');
   });
 });

@@ -47,14 +47,20 @@ interface Feed {
   /** Sequence of the last entry taken into the buffer. */
   buffered: number;
   paused: boolean;
+  /**
+   * Counts the times that reading began or was interrupted. A consumer of an earlier time must not be heard: it has
+   * passed over what came while the feed was paused, and its next message would hide that.
+   */
+  reading: number;
 }
 
 const MAX_BUFFERED_ITEMS = 8000;
 const MAX_BUFFERED_BYTES = 32 << 20;
 const RETRY_MS = 500;
 
-// SQLSTATE classes that say something about the data, not about the state of the server.
-const DATA_ERROR = /^(22|23|54|42)/;
+// SQLSTATE classes that say something about the data, not about the state of the server. Not 42: a table that is missing
+// and a right that was taken away would set every message aside.
+const DATA_ERROR = /^(22|23|54)/;
 
 /**
  * The one batch consumer of the platform. It reads the partitions it holds a lease for, and commits effect and
@@ -113,7 +119,7 @@ export class PartitionReader {
       while (!this.stopped && this.leases.epoch(partition) !== undefined) {
         try {
           const position = await fence(this.bus, this.options.database, this.options.name, name, epoch);
-          this.feeds.set(name, { position, buffered: position.seq, paused: true });
+          this.feeds.set(name, { position, buffered: position.seq, paused: true, reading: 0 });
           await this.resume(stream, partition);
           break;
         } catch (error) {
@@ -150,16 +156,24 @@ export class PartitionReader {
     const feed = this.feeds.get(name);
     if (!feed?.paused) return;
     feed.paused = false;
-    const consumer = await this.bus.js.consumers.get(name, {
-      deliver_policy: DeliverPolicy.StartSequence,
-      opt_start_seq: feed.buffered + 1,
-    });
-    const messages = await consumer.consume({
-      max_messages: 64,
-      callback: (message) => this.take(stream, partition, feed, message),
-    });
-    if (this.feeds.get(name) === feed && !feed.paused) feed.consumer = messages;
-    else await messages.close();
+    const reading = ++feed.reading;
+    try {
+      const consumer = await this.bus.js.consumers.get(name, {
+        deliver_policy: DeliverPolicy.StartSequence,
+        opt_start_seq: feed.buffered + 1,
+      });
+      const messages = await consumer.consume({
+        max_messages: 64,
+        callback: (message) => {
+          if (feed.reading === reading) this.take(stream, partition, feed, message);
+        },
+      });
+      if (this.feeds.get(name) === feed && feed.reading === reading) feed.consumer = messages;
+      else await messages.close();
+    } catch (error) {
+      if (feed.reading === reading) feed.paused = true;
+      throw error;
+    }
   }
 
   private take(stream: PartitionedStream, partition: number, feed: Feed, message: JsMsg): void {
@@ -188,6 +202,7 @@ export class PartitionReader {
   private pause(): void {
     for (const feed of this.feeds.values()) {
       feed.paused = true;
+      feed.reading++;
       void feed.consumer?.close();
       delete feed.consumer;
     }
@@ -197,14 +212,12 @@ export class PartitionReader {
     for (const stream of this.options.streams)
       for (let partition = 0; partition < this.bus.partitions; partition++)
         if (this.feeds.get(streamName(stream, partition))?.paused)
-          this.resume(stream, partition).catch((error: unknown) => {
-            const feed = this.feeds.get(streamName(stream, partition));
-            if (feed) feed.paused = true;
+          this.resume(stream, partition).catch((error: unknown) =>
             this.bus.logger.warn(
               { reader: this.options.name, error: String(error) },
               'could not resume reading; trying again',
-            );
-          });
+            ),
+          );
   }
 
   private async run(): Promise<void> {

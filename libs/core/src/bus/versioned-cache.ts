@@ -24,11 +24,12 @@ export class VersionedCache<Value extends {}> {
   get(key: string): Promise<Value> {
     const value = this.values.get(key);
     if (value !== undefined) return Promise.resolve(value);
+    // Also when it is stale: it loads again before it answers. Beside a second load, it would miss later invalidations.
     const running = this.loading.get(key);
-    if (running && !running.stale) return running.promise;
+    if (running) return running.promise;
     const current = { stale: false, promise: undefined as unknown as Promise<Value> };
-    current.promise = this.loadFresh(key, current);
     this.loading.set(key, current);
+    current.promise = this.loadFresh(key, current);
     return current.promise;
   }
 
@@ -36,13 +37,17 @@ export class VersionedCache<Value extends {}> {
     try {
       for (;;) {
         current.stale = false;
-        const value = await this.load(key);
-        if (current.stale) continue;
-        this.values.set(key, value);
-        return value;
+        try {
+          const value = await this.load(key);
+          if (current.stale) continue;
+          this.values.set(key, value);
+          return value;
+        } catch (error) {
+          if (!current.stale) throw error;
+        }
       }
     } finally {
-      if ((this.loading.get(key) as { stale: boolean } | undefined) === current) this.loading.delete(key);
+      this.loading.delete(key);
     }
   }
 
