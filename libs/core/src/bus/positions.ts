@@ -1,7 +1,11 @@
 import type { EntityManager } from 'typeorm';
 import type { Database } from '../database/index.js';
 import type { Bus } from './bus.js';
-import { streamName, type PartitionedStream } from './streams.js';
+import { REGISTRY_BUCKET, streamName, type PartitionedStream } from './streams.js';
+
+// How a key-value bucket is kept in JetStream.
+const REGISTRY_STREAM = `KV_${REGISTRY_BUCKET}`;
+const REGISTRY_SUBJECT = `$KV.${REGISTRY_BUCKET}.`;
 
 /** How far a reader is in one stream. */
 export interface Position {
@@ -109,7 +113,10 @@ export async function deregisterReader(bus: Bus, reader: string): Promise<void> 
  */
 export async function purgeRead(bus: Bus, purged = new Map<string, number>()): Promise<number> {
   const lowest = new Map<string, number>();
-  for await (const key of await bus.registry.keys('reader.>')) {
+  // In one answer: a list that is read key by key may end early, and whoever is missing from it would lose messages.
+  const { state } = await bus.jsm.streams.info(REGISTRY_STREAM, { subjects_filter: `${REGISTRY_SUBJECT}reader.>` });
+  for (const subject of Object.keys(state.subjects ?? {})) {
+    const key = subject.slice(REGISTRY_SUBJECT.length);
     const stream = key.split('.')[1]!;
     const entry = await bus.registry.get(key);
     if (entry?.operation !== 'PUT') continue;
