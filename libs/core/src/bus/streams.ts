@@ -96,7 +96,9 @@ export async function declareStreams(connection: NatsConnection, options: Stream
         subjects: [streamSubject(base, p)],
         discard: DiscardPolicy.New,
       });
-  await ensure(jsm, { ...limits, name: 'CONTROL', subjects: ['control.>'], discard: DiscardPolicy.New });
+  // Nobody reads it up to a position that it could be purged to: what is old makes room, or changes could no longer be
+  // announced once it is full.
+  await ensure(jsm, { ...limits, name: 'CONTROL', subjects: ['control.>'], discard: DiscardPolicy.Old });
   await ensure(jsm, { ...limits, name: 'DEAD', subjects: [DEAD_SUBJECT], discard: DiscardPolicy.Old });
   await ensure(jsm, { ...limits, name: 'AUDIT', subjects: [AUDIT_SUBJECT], discard: DiscardPolicy.Old });
   if (!recorded) await registry.put('partitions', String(options.partitions));
