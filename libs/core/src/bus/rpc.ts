@@ -82,7 +82,10 @@ export function serveRpc<Request, Response>(
           };
         }
         message.respond(JSON.stringify(reply));
-      })();
+      })().catch((failure: unknown) =>
+        // The connection ended before the answer was known, or the answer is larger than the server takes.
+        bus.logger.warn({ rpc: rpc.subject, error: failure }, 'a request of another service could not be answered'),
+      );
     },
   });
 }
