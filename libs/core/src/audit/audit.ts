@@ -66,6 +66,11 @@ export class Audit {
   private publish(entry: AuditEntry, now: number): void {
     const stored: StoredAuditEntry = { ...entry, id: newMessageId(now), timestamp: new Date(now).toISOString() };
     // Without reply: an entry that the bus does not take is lost, which the log is allowed to.
-    if (!this.bus.connection.isClosed()) this.bus.connection.publish(AUDIT_SUBJECT, JSON.stringify(stored));
+    try {
+      this.bus.connection.publish(AUDIT_SUBJECT, JSON.stringify(stored));
+    } catch (error) {
+      // Larger than the server takes, or the connection is ending.
+      this.bus.logger.debug({ type: entry.type, error: String(error) }, 'an entry of the audit log was left out');
+    }
   }
 }

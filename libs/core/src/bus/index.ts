@@ -5,6 +5,7 @@ export { OutboxRelay } from './outbox-relay.js';
 export { deregisterReader, fence, FencedError, movePositions, type Position, purgeRead } from './positions.js';
 export {
   BusUnavailableError,
+  MessageTooLargeError,
   NUMBER_HEADER,
   ORIGIN_HEADER,
   PackingPublisher,

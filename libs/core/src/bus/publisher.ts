@@ -22,6 +22,12 @@ const SPACING_MS = 4;
 /** The bus did not take a message in time: nothing was acknowledged, the publisher may try again. */
 export class BusUnavailableError extends Error {}
 
+/** The message is larger than the bus takes: it will never be published. */
+export class MessageTooLargeError extends Error {}
+
+/** Room beside a message for what else an entry or a dead letter of it holds. */
+const ENVELOPE_BYTES = 64 * 1024;
+
 /** Where a message stands in its partition; grows with each message. */
 export interface PublishReceipt {
   /** Sequence of the entry times 256 plus the place in it: comparable within a partition. */
@@ -99,11 +105,21 @@ export class PackingPublisher {
   }
 
   /**
-   * Resolves when the bus has the message on disk.
+   * Resolves when the bus has the message on disk. Rejects with MessageTooLargeError.
    * @param timeoutMs rejects with BusUnavailableError after that time: nothing is acknowledged, the message may or may not arrive.
    */
   publish(partition: number, header: string, body: string, timeoutMs?: number): Promise<PublishReceipt> {
     if (this.closed) return Promise.reject(new BusUnavailableError('this process is shutting down'));
+    // Half of what the server takes: a dead letter holds the message as a JSON string, which escapes each quote.
+    const most = (this.bus.connection.info!.max_payload - ENVELOPE_BYTES) / 2;
+    // No UTF-16 unit makes more than three bytes: most messages need not be measured.
+    if ((header.length + body.length) * 3 > most) {
+      const bytes = Buffer.byteLength(header) + Buffer.byteLength(body);
+      if (bytes > most)
+        return Promise.reject(
+          new MessageTooLargeError(`a message of ${bytes} bytes is larger than ${Math.floor(most)}`),
+        );
+    }
     return new Promise((resolve, reject) => {
       const item: Pending = { header, body, bytes: header.length + body.length + 2, resolve, reject };
       this.pendingCount++;

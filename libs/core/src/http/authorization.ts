@@ -62,10 +62,11 @@ export class RolesGuard implements CanActivate {
       context.getClass(),
     ]);
     const request = context.switchToHttp().getRequest<FastifyRequest>();
-    if (!roles) throw new ApiError('FORBIDDEN');
-    if (!roles.every((role) => request.apiKey!.roles.includes(role)))
+    const { apiKey } = request;
+    if (!roles || !apiKey) throw new ApiError('FORBIDDEN');
+    if (!roles.every((role) => apiKey.roles.includes(role)))
       throw new ApiError('GENERIC_ACTION_FORBIDDEN_ERROR', {
-        missing: roles.filter((role) => !request.apiKey!.roles.includes(role)),
+        missing: roles.filter((role) => !apiKey.roles.includes(role)),
       });
     if (request.body instanceof UnreadableBody)
       throw new ApiError('GENERIC_INVALID_PARAMETER_ERROR', [

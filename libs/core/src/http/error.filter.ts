@@ -1,6 +1,6 @@
 import { type ArgumentsHost, Catch, type ExceptionFilter, HttpException } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { BusUnavailableError, RpcError, RpcUnavailableError } from '../bus/index.js';
+import { BusUnavailableError, MessageTooLargeError, RpcError, RpcUnavailableError } from '../bus/index.js';
 import type { Logger } from '../telemetry/index.js';
 import { ApiError, type ErrorCode, isErrorCode, RateLimitedError } from './errors.js';
 
@@ -23,6 +23,7 @@ export function toApiError(error: unknown): ApiError {
   if (error instanceof RpcError && isErrorCode(error.code)) return new ApiError(error.code, error.details);
   if (error instanceof RpcUnavailableError || error instanceof BusUnavailableError)
     return new ApiError('SERVICE_UNAVAILABLE');
+  if (error instanceof MessageTooLargeError) return new ApiError('PAYLOAD_TOO_LARGE', error.message);
   const status = error instanceof HttpException ? error.getStatus() : (error as { statusCode?: unknown }).statusCode;
   const code = typeof status === 'number' ? BY_STATUS[status] : undefined;
   if (!code) return new ApiError('INTERNAL_SERVER_ERROR');

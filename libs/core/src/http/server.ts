@@ -40,7 +40,8 @@ export function configureServer(
   });
 
   fastify.addHook('onRequest', async (request, reply) => {
-    if (!request.url.startsWith('/api/')) return;
+    // The route, where there is one: the address may be written in other ways (`/%61pi/`, `http://host/api/`).
+    if (!(request.routeOptions.url ?? request.url).startsWith('/api/')) return;
     try {
       await authenticate(apiKeys, request);
       const accept = request.headers.accept;

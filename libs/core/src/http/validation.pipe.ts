@@ -1,7 +1,7 @@
-import { ValidationPipe } from '@nestjs/common';
+import { type ArgumentMetadata, ValidationPipe } from '@nestjs/common';
 import type { ValidationError } from 'class-validator';
 import type { FieldError } from '../messages/index.js';
-import { invalidParameters } from './errors.js';
+import { invalidParameter, invalidParameters } from './errors.js';
 
 function flatten(errors: ValidationError[], path = ''): FieldError[] {
   return errors.flatMap((error) => {
@@ -11,9 +11,35 @@ function flatten(errors: ValidationError[], path = ''): FieldError[] {
   });
 }
 
+/** Most levels, and objects and lists, of a body that is checked against a DTO: the check is recursive and heavy. */
+const MAX_LEVELS = 100;
+const MAX_OBJECTS = 10_000;
+
+function checkSize(body: unknown): void {
+  let level = [body];
+  let count = 0;
+  for (let depth = 0; level.length > 0; depth++) {
+    if (depth > MAX_LEVELS) throw invalidParameter('body', `at most ${MAX_LEVELS} levels`);
+    const below: unknown[] = [];
+    for (const each of level) {
+      if (typeof each !== 'object' || each === null) continue;
+      if (++count > MAX_OBJECTS) throw invalidParameter('body', `at most ${MAX_OBJECTS} objects and lists`);
+      for (const member of Object.values(each)) if (typeof member === 'object') below.push(member);
+    }
+    level = below;
+  }
+}
+
+class BoundedValidationPipe extends ValidationPipe {
+  override async transform(value: unknown, metadata: ArgumentMetadata): Promise<unknown> {
+    if (metadata.type === 'body' && this.toValidate(metadata)) checkSize(value);
+    return super.transform(value, metadata);
+  }
+}
+
 /** Checks bodies against their DTO: every bad field is listed. Unknown fields are dropped, as older clients send some. */
 export const validationPipe = (): ValidationPipe =>
-  new ValidationPipe({
+  new BoundedValidationPipe({
     transform: true,
     whitelist: true,
     exceptionFactory: (errors) => invalidParameters(flatten(errors)),

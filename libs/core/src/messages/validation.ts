@@ -41,6 +41,9 @@ export function normalizeTimestamp(text: unknown): string | undefined {
   if (
     date!.startsWith('0000') ||
     Number.isNaN(instant.getTime()) ||
+    // A zone may move the instant out of the years that have four digits: nothing could store it.
+    !/^\d{4}-/.test(instant.toISOString()) ||
+    instant.getUTCFullYear() < 1 ||
     Number.isNaN(rolled.getTime()) ||
     !rolled.toISOString().startsWith(date!)
   )
@@ -74,19 +77,26 @@ export function parseLocation(input: unknown): Location | FieldError {
 
 export const isFieldError = (value: Location | FieldError): value is FieldError => 'field' in value;
 
-/** Path of the first field name that contains a dot, at any depth. Iterative: the input decides the depth. */
-function dottedName(value: Record<string, unknown>): string | undefined {
-  const pending: unknown[] = [value];
-  while (pending.length > 0) {
-    const next = pending.pop();
-    if (Array.isArray(next)) {
-      for (const element of next) if (typeof element === 'object' && element !== null) pending.push(element);
-    } else {
-      for (const [name, member] of Object.entries(next as object)) {
-        if (name.includes('.')) return name;
-        if (typeof member === 'object' && member !== null) pending.push(member);
+/** Deepest nesting of `value`: parsing has no limit, but writing and whatever reads it later has. */
+export const MAX_DEPTH = 1000;
+
+/** A field name that contains a dot, at any depth, or too many levels. Level by level: the input decides the depth. */
+function checkNames(value: Record<string, unknown>): FieldError | undefined {
+  let level: object[] = [value];
+  for (let depth = 1; level.length > 0; depth++) {
+    if (depth > MAX_DEPTH) return { field: 'value', expected: `at most ${MAX_DEPTH} levels` };
+    const below: object[] = [];
+    for (const each of level)
+      if (Array.isArray(each)) {
+        for (const element of each) if (typeof element === 'object' && element !== null) below.push(element as object);
+      } else {
+        for (const [name, member] of Object.entries(each)) {
+          if (name.includes('.'))
+            return { field: `value: "${name.slice(0, 256)}"`, expected: 'field names without a dot' };
+          if (typeof member === 'object' && member !== null) below.push(member as object);
+        }
       }
-    }
+    level = below;
   }
   return undefined;
 }
@@ -127,8 +137,8 @@ export function parsePublished(input: unknown, bytes: number): PublishedMessage 
   if (value !== undefined) {
     if (!isObject(value)) errors.push({ field: 'value', expected: 'a JSON object' });
     else {
-      const dotted = dottedName(value);
-      if (dotted !== undefined) errors.push({ field: `value: "${dotted}"`, expected: 'field names without a dot' });
+      const error = checkNames(value);
+      if (error) errors.push(error);
       else if (bytes > MAX_VALUE_BYTES && Buffer.byteLength(JSON.stringify(value)) > MAX_VALUE_BYTES)
         errors.push({ field: 'value', expected: `at most ${MAX_VALUE_BYTES} bytes of JSON` });
       else message.value = value;

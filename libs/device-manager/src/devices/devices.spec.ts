@@ -183,6 +183,15 @@ describe('registration', () => {
     expect(badFields(both.body)).toEqual(expect.arrayContaining(['tags', 'name']));
   });
 
+  it('refuses a body that is too deep or too large to be checked', async () => {
+    const id = 'urn:lo:nsid:bodies:1';
+    for (const body of [
+      `{"id":"${id}","properties":{"a":${'['.repeat(100_000)}${']'.repeat(100_000)}}}`,
+      `{"id":"${id}","interfaces":[${'{},'.repeat(1_000_000)}{}]}`,
+    ])
+      expect((await api.post(DEVICES, body)).status).toBe(400);
+  });
+
   it('DEV-010 refuses an unknown group', async () => {
     const id = 'urn:lo:nsid:sensor:nowhere';
     for (const group of [{ path: '/nowhere' }, { id: 'nope00' }]) {

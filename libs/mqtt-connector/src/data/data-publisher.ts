@@ -1,4 +1,4 @@
-import { type Bus, PackingPublisher } from '@orrery/core/bus';
+import { type Bus, MessageTooLargeError, PackingPublisher } from '@orrery/core/bus';
 import {
   buildMessage,
   type MessageOrigin,
@@ -63,8 +63,10 @@ export class DataPublisher {
       )
       .then(
         () => connection.acknowledge(publication),
-        // Only when this process ends: without an answer the client publishes again.
-        () => undefined,
+        (error: unknown) => {
+          // Otherwise this process ends: without an answer the client publishes again.
+          if (error instanceof MessageTooLargeError) this.refuse(error.message, connection, publication, audit);
+        },
       );
     if (this.publisher.saturated) this.hold(connection);
   }

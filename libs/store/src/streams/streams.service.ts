@@ -1,5 +1,5 @@
 import type { ApiKeyIdentity } from '@orrery/core/auth';
-import { type Bus, PackingPublisher } from '@orrery/core/bus';
+import { type Bus, BusUnavailableError, PackingPublisher } from '@orrery/core/bus';
 import type { Database } from '@orrery/core/database';
 import { invalidParameter, invalidParameters, RateLimitedError } from '@orrery/core/http';
 import { limitOf, LIMITS, type RateLimits } from '@orrery/core/limits';
@@ -22,6 +22,8 @@ const DAY_MS = 24 * 3600 * 1000;
 const MINUTE_MS = 60_000;
 /** How long a client waits for the bus before it gets a 503. */
 const PUBLISH_TIMEOUT_MS = 10_000;
+/** Mistakes of a bulk that are listed: it may hold millions. */
+const MAX_ERRORS = 1000;
 
 /** Query parameters of reading a stream (manual 13.2.5). */
 export interface StreamQuery {
@@ -48,6 +50,7 @@ export class StreamsService {
     if (typeof body !== 'object' || body === null || Array.isArray(body))
       throw invalidParameter('body', 'a JSON object');
     const message = this.parse(key, { ...body, streamId });
+    this.checkRoom();
     return this.publish(key, message, traceparent);
   }
 
@@ -60,15 +63,22 @@ export class StreamsService {
     const most = limitOf(key.limits, 'messagesPerBulk');
     if (body.length > most) throw invalidParameter('body', `at most ${most} messages`);
     const errors: FieldError[] = [];
-    const messages = body.map((element: unknown, i) => {
-      const parsed = this.check(element);
-      if (!Array.isArray(parsed)) return parsed;
-      for (const error of parsed)
-        errors.push({ field: error.field ? `[${i}].${error.field}` : `[${i}]`, expected: error.expected });
-      return undefined;
-    });
+    const messages: PublishedMessage[] = [];
+    for (let i = 0; i < body.length && errors.length < MAX_ERRORS; i++) {
+      const parsed = this.check(body[i]);
+      if (Array.isArray(parsed))
+        for (const error of parsed)
+          errors.push({ field: error.field ? `[${i}].${error.field}` : `[${i}]`, expected: error.expected });
+      else messages.push(parsed);
+    }
     if (errors.length > 0) throw this.refused(key, errors);
-    return Promise.all(messages.map((message) => this.publish(key, message!, traceparent)));
+    this.checkRoom();
+    return Promise.all(messages.map((message) => this.publish(key, message, traceparent)));
+  }
+
+  // What is given up on stays in memory until the bus answers again: clients that try again must not add to it.
+  private checkRoom(): void {
+    if (this.publisher.saturated) throw new BusUnavailableError('too many messages wait for the bus');
   }
 
   /** The stream's messages from newest to oldest, as the JSON text of an array. */
@@ -110,7 +120,8 @@ export class StreamsService {
 
   private timeRange(text: string | undefined): [from: string | undefined, to: string | undefined] {
     if (text === undefined) return [undefined, undefined];
-    const bounds = text.split(',');
+    // A parameter that is repeated comes as a list.
+    const bounds = String(text).split(',');
     const [from, to] = bounds.map((bound) => (bound === '' ? undefined : normalizeTimestamp(bound)));
     if (bounds.length !== 2 || bounds.some((bound, i) => bound !== '' && (i === 0 ? from : to) === undefined))
       throw invalidParameter('timeRange', 'two ISO 8601 dates separated by a comma, of which one may be left out');

@@ -110,6 +110,29 @@ describe('POST /api/v0/data/streams/{streamId}', () => {
     expect(await read('bad')).toEqual([]);
   });
 
+  it('refuses what could not be published, stored or written again, and goes on', async () => {
+    const nested = `{"value":{"a":${'['.repeat(100_000)}${']'.repeat(100_000)}}}`;
+    expect((await api.post('/api/v0/data/streams/extreme', nested)).status).toBe(400);
+    expect((await api.post('/api/v0/data/bulk', `[${'{},'.repeat(5_000_000)}{}]`)).status).toBe(400);
+    for (const timestamp of ['9999-12-31T23:59:59-14:00', '0001-01-01T00:00:00+14:00'])
+      expect((await api.post('/api/v0/data/streams/extreme', { timestamp })).status).toBe(400);
+    // More than NATS takes in one message.
+    const tooLarge = await api.post('/api/v0/data/streams/extreme', { tags: ['x'.repeat(9 << 20)] });
+    expect(tooLarge.status).toBe(413);
+    expect(tooLarge.body).toMatchObject({ code: 'PAYLOAD_TOO_LARGE' });
+    for (const timestamp of ['9999-12-31T23:59:59.999Z', '0001-01-01T00:00:00Z'])
+      expect((await api.post('/api/v0/data/streams/extreme', { timestamp })).status).toBe(202);
+    expect((await stored('extreme', 2)).map((message) => message.timestamp)).toEqual([
+      '9999-12-31T23:59:59.999Z',
+      '0001-01-01T00:00:00.000Z',
+    ]);
+  });
+
+  it('asks for a key whatever way the address is written', async () => {
+    for (const path of ['/%61pi/v0/data/streams/s', '/api/v0/data/streams/s'])
+      expect((await apiClient(url).get(path)).status).toBe(403);
+  });
+
   it('MSG-004 accepts a value of exactly 1 MiB', async () => {
     const value = { a: 'x'.repeat(1_048_576 - '{"a":""}'.length) };
     expect((await api.post('/api/v0/data/streams/big', { value })).status).toBe(202);
@@ -236,7 +259,7 @@ describe('GET /api/v0/data/streams/{streamId}', () => {
       (await read('range', query)).map((message) => message.value!['n']);
     expect(await values('?timeRange=2016-05-09T00:00:00Z,2016-05-10T00:00:00Z')).toEqual([2, 1]);
     expect(await values('?timeRange=2016-05-10T00:00:00Z,')).toEqual([3, 2]);
-    for (const bad of ['x,y', '2016-05-09', ',,'])
+    for (const bad of ['x,y', '2016-05-09', ',,', '2016-05-09&timeRange=2016-05'])
       expect((await api.get(`/api/v0/data/streams/range?timeRange=${bad}`)).status).toBe(400);
   });
 
