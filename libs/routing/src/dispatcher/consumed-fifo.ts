@@ -44,6 +44,8 @@ export interface Subscriber {
 
 /** Most messages of one delivery, however large the windows are. */
 const MAX_MESSAGES = 1000;
+/** Of one request to a connector, unless a single message is larger. */
+const MAX_REQUEST_BYTES = 4 << 20;
 
 /**
  * Hands the messages of one FIFO to its subscribers, in order, round-robin among those with room in their window
@@ -216,7 +218,7 @@ export class ConsumedFifo {
       else deliveries.set(subscriber.instance, [delivery]);
     }
     if (left.length > 0) this.giveBack(left);
-    for (const [instance, list] of deliveries) this.deliver(this, instance, list);
+    for (const [instance, list] of deliveries) for (const part of inParts(list)) this.deliver(this, instance, part);
   }
 
   private next(): Subscriber | undefined {
@@ -233,6 +235,22 @@ export class ConsumedFifo {
       (a, b) => a - b,
     );
   }
+}
+
+/** What one request carries: quoting makes a text up to six times as long as it is stored. */
+function inParts(deliveries: Delivery[]): Delivery[][] {
+  const parts: Delivery[][] = [];
+  let bytes = Number.POSITIVE_INFINITY;
+  for (const delivery of deliveries) {
+    const size = Buffer.byteLength(delivery.header) + Buffer.byteLength(delivery.body);
+    bytes += size;
+    if (bytes > MAX_REQUEST_BYTES) {
+      parts.push([]);
+      bytes = size;
+    }
+    parts.at(-1)!.push(delivery);
+  }
+  return parts;
 }
 
 const roomOf = ({ active, window, held }: Subscriber): number => (active ? Math.max(0, window - held.size) : 0);

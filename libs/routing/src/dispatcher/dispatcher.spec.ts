@@ -59,6 +59,18 @@ const read = async (name = 'f'): Promise<{ messages: number; messageBytes: numbe
   (await api.get<{ messages: number; messageBytes: number; consumers: number }>(`${FIFOS}/${name}`)).body;
 
 describe('FIFO consumption', () => {
+  it('delivers messages that together, or quoted, are larger than a message of the bus', async () => {
+    await createFifo('f', { maxLengthBytes: 12 << 20 });
+    const bodies = ['1', '2', '3'].map((n) => '\n'.repeat(1_500_000) + n);
+    for (const body of bodies) await publish(body);
+    await expect(publish('"'.repeat(4_193_000))).rejects.toMatchObject({ code: 'GENERIC_INVALID_PARAMETER_ERROR' });
+    const connector = newConnector();
+    const subscription = await connector.subscribe(tenantId, 'f');
+    await eventually(() => connector.texts(subscription).length === 3);
+    expect(connector.texts(subscription).map((text) => text.slice(-1))).toEqual(['1', '2', '3']);
+    await connector.unsubscribe(subscription);
+  });
+
   it('delivers what is stored, oldest first, then what comes', async () => {
     await createFifo();
     await publishAll(1, 3);

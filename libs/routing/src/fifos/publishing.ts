@@ -8,6 +8,9 @@ import { BatchWriter } from './batch-writer.js';
 import { type Arrival, enqueue } from './queue.js';
 import type { Wakes } from './wakes.js';
 
+/** Room beside a message in a delivery. */
+const ENVELOPE_BYTES = 4096;
+
 /** Takes messages that applications publish to a FIFO themselves (manual 16.2.1.2, MQA-011). */
 export class FifoPublishing implements Running {
   private readonly writer: BatchWriter<Arrival, boolean>;
@@ -29,6 +32,10 @@ export class FifoPublishing implements Running {
 
   async start(): Promise<void> {
     this.served = serveRpc(this.bus, fifoPublish, async ({ tenantId, fifoName, body }) => {
+      // Delivered as a JSON string when it holds line breaks, with a header.
+      const most = this.bus.connection.info!.max_payload - ENVELOPE_BYTES;
+      if (body.length * 6 > most && Buffer.byteLength(JSON.stringify(body)) > most)
+        throw invalidParameter('body', `at most ${most} bytes as a JSON string`);
       if (body.includes('\0')) throw invalidParameter('body', 'text without the NUL character');
       if (!(await this.writer.add({ tenantId, fifoName, body })))
         throw new ApiError('NOT_FOUND', `no FIFO "${fifoName}"`);
