@@ -364,6 +364,31 @@ describe('OutboxRelay', () => {
     await relay.stop();
   });
 
+  it('publishes to other streams, and once, while one is full', async () => {
+    const bus = await backend.bus();
+    const publisher = new PackingPublisher(bus, 'EVENTS', { messages: 64, bytes: 64 << 20 });
+    const filler = Array.from({ length: 60 }, () =>
+      publisher.publish(1, '{}', JSON.stringify('x'.repeat(20_000)), 1500).catch(() => 'full'),
+    );
+    expect(await Promise.all(filler)).toContain('full');
+    const relay = new OutboxRelay(bus, database);
+    await relay.start();
+    const before = (await bus.jsm.streams.info('EVENTS_2')).state.messages;
+    const item = (partition: number) => ({
+      subject: `events.${partition}`,
+      header: '{}',
+      body: '"' + 'y'.repeat(50_000) + '"',
+    });
+    await database.transaction((manager) => writeOutbox(manager, [item(1), item(2)]));
+    await eventually(async () => (await database.query<{ n: string }>('SELECT count(*) n FROM outbox'))[0]!.n === '1');
+    await bus.jsm.streams.purge('EVENTS_1');
+    await eventually(async () => (await database.query<{ n: string }>('SELECT count(*) n FROM outbox'))[0]!.n === '0');
+    expect((await bus.jsm.streams.info('EVENTS_2')).state.messages).toBe(before + 1);
+    expect((await bus.jsm.streams.info('EVENTS_1')).state.messages).toBe(1);
+    await relay.stop();
+    await publisher.close();
+  });
+
   it('hands over to another instance when the first one stops', async () => {
     const [busA, busB] = [await backend.bus(), await backend.bus()];
     const [a, b] = [new OutboxRelay(busA, database), new OutboxRelay(busB, database)];

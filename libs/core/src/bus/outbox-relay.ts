@@ -57,6 +57,8 @@ export class OutboxRelay {
       connectionString: this.database.options.url,
       application_name: `${this.database.options.schema.name}-outbox`,
       keepAlive: true,
+      // It is silent for long: without probes, whatever lies between may forget it and nobody would be woken.
+      keepAliveInitialDelayMillis: 10_000,
     });
     this.listener = client;
     const restart = (error?: unknown): void => {
@@ -128,17 +130,21 @@ export class OutboxRelay {
       if (list) list.push([entry, group]);
       else subjects.set(group[0]!.subject, [[entry, group]]);
     }
-    await Promise.all(
+    const published: string[] = [];
+    const results = await Promise.allSettled(
       [...subjects].map(async ([subject, entries]) => {
         for (const [entry, group] of entries) {
           const headers = natsHeaders();
           headers.set(ORIGIN_HEADER, origin);
           headers.set(NUMBER_HEADER, entry);
           await this.bus.js.publish(subject, encodeEntry(group), { headers });
+          for (const row of group) published.push(row.id);
         }
       }),
     );
-    await this.database.query('DELETE FROM outbox WHERE id = ANY($1::bigint[])', [rows.map((row) => row.id)]);
+    // Also when another subject failed: while one stream is full, the others must not be filled with repetitions.
+    await this.database.query('DELETE FROM outbox WHERE id = ANY($1::bigint[])', [published]);
+    for (const result of results) if (result.status === 'rejected') throw result.reason;
     return rows.length >= MAX_ROWS;
   }
 

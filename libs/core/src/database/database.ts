@@ -55,6 +55,7 @@ export class Database {
         application_name: options.applicationName ?? options.schema.name,
         connectionTimeoutMillis: 10_000,
         keepAlive: true,
+        keepAliveInitialDelayMillis: 10_000,
       },
     });
     await dataSource.initialize();
