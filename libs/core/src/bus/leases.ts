@@ -100,11 +100,14 @@ export class LeaseManager {
       lease.revision = revision;
       lease.renewed = asked;
     } catch (error) {
-      // An answer that was lost leaves our own newer revision behind; anything else means another owner.
+      // An answer that was lost leaves our own newer revision behind; anything else means another owner. That it is ours
+      // does not say since when: only an update that was answered renews it.
       const entry: KvEntry | null = await this.bus.leases.get(this.leaseKey(key));
       if (entry?.operation === 'PUT' && entry.string() === this.bus.instance) {
+        const again = Date.now();
         lease.revision = entry.revision;
-        lease.renewed = asked;
+        lease.revision = await this.bus.leases.update(this.leaseKey(key), this.bus.instance, entry.revision);
+        lease.renewed = again;
       } else {
         this.bus.logger.warn({ lease: this.leaseKey(key), error: String(error) }, 'lost a lease');
         this.forget(key);

@@ -56,7 +56,7 @@ export class Liveness {
   }
 
   private async renew(): Promise<void> {
-    const asked = Date.now();
+    let asked = Date.now();
     try {
       const revision = await this.bus.leases.update(this.key, '1', this.revision);
       if (!this.alive) return;
@@ -70,7 +70,11 @@ export class Liveness {
         await this.write();
         return;
       }
-      this.revision = entry.revision;
+      // It may be the old one: only an update that is answered renews it.
+      asked = Date.now();
+      const revision = await this.bus.leases.update(this.key, '1', entry.revision);
+      if (!this.alive) return;
+      this.revision = revision;
     }
     this.renewedAt = asked;
   }
