@@ -21,7 +21,8 @@ export interface ClientLimits {
 export class Deliveries {
   private queue: Delivery[] = [];
   private queuedBytes = 0;
-  private readonly unacknowledged = new Map<number, Delivery>();
+  /** Without their bodies: a client may subscribe again and again, and never acknowledge. */
+  private readonly unacknowledged = new Map<number, { consumer: FifoConsumer; seq: number }>();
   /** What came for consumers whose SUBACK is not sent yet. */
   private readonly early = new Map<FifoConsumer, Delivery[]>();
   private readonly active = new Set<FifoConsumer>();
@@ -43,7 +44,11 @@ export class Deliveries {
     if (this.active.has(consumer)) {
       this.queue.push(delivery);
       this.pump();
-    } else this.early.set(consumer, [...(this.early.get(consumer) ?? []), delivery]);
+    } else {
+      const early = this.early.get(consumer);
+      if (early) early.push(delivery);
+      else this.early.set(consumer, [delivery]);
+    }
     // Only a window bounds what may come, and QoS 0 has none.
     if (consumer.autoAck && this.queuedBytes > OUTPUT_BYTES.limit)
       this.connection.close({ description: 'the client does not read what it is sent', reason: Reason.QuotaExceeded });
@@ -52,7 +57,7 @@ export class Deliveries {
   /** The client knows that it has subscribed. */
   activate(consumer: FifoConsumer): void {
     this.active.add(consumer);
-    this.queue.push(...(this.early.get(consumer) ?? []));
+    this.queue = this.queue.concat(this.early.get(consumer) ?? []);
     this.early.delete(consumer);
     this.pump();
   }
@@ -60,9 +65,11 @@ export class Deliveries {
   /** Forgets what was not delivered; late acknowledgements have no effect. */
   remove(consumer: FifoConsumer): void {
     this.active.delete(consumer);
-    const forgotten = this.early.get(consumer) ?? [];
+    const forgotten = [
+      ...(this.early.get(consumer) ?? []),
+      ...this.queue.filter((delivery) => delivery.consumer === consumer),
+    ];
     this.early.delete(consumer);
-    forgotten.push(...this.queue.filter((delivery) => delivery.consumer === consumer));
     this.queue = this.queue.filter((delivery) => delivery.consumer !== consumer);
     for (const { body } of forgotten) this.queuedBytes -= body.length;
   }
@@ -111,7 +118,7 @@ export class Deliveries {
       this.done(consumer, seq);
       return;
     }
-    if (messageId !== undefined) this.unacknowledged.set(messageId, delivery);
+    if (messageId !== undefined) this.unacknowledged.set(messageId, { consumer, seq });
     this.connection.send(data);
   }
 
