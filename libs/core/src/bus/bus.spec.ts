@@ -336,6 +336,9 @@ describe('PackingPublisher and PartitionReader', () => {
     await eventually(() => seen.includes(3));
     expect(seen).toEqual([1, 2, 3]);
     await behind.stop();
+    // Nothing of it stays on the server.
+    await eventually(async () => (await bus.jsm.streams.info('READY_3')).state.consumer_count === 0);
+    expect((await bus.jsm.streams.info('KV_orrery_leases')).state.consumer_count).toBe(0);
     await publisher.close();
   });
 });

@@ -1,5 +1,7 @@
 import type { KvEntry } from '@nats-io/kv';
+import { bucketKeys, purgeKey } from './bucket-keys.js';
 import { type Bus } from './bus.js';
+import { LEASES_BUCKET } from './streams.js';
 
 export interface LeaseListener {
   /** The lease is ours. The epoch grows with every change of owner and every renewal. */
@@ -56,7 +58,7 @@ export class LeaseManager {
     const held = [...this.held];
     this.held.clear();
     await Promise.allSettled([
-      this.bus.leases.delete(this.memberKey),
+      purgeKey(this.bus, LEASES_BUCKET, this.memberKey),
       ...held.map(([key, lease]) => this.bus.leases.delete(this.leaseKey(key), { previousSeq: lease.revision })),
     ]);
   }
@@ -83,7 +85,7 @@ export class LeaseManager {
     await this.bus.leases.put(this.memberKey, '1');
     await Promise.all([...this.held.keys()].map((key) => this.renew(key)));
     const members = new Set([this.memberKey]);
-    for await (const key of await this.bus.leases.keys(`${this.name}.member.*`)) members.add(key);
+    for (const key of await bucketKeys(this.bus, LEASES_BUCKET, `${this.name}.member.*`)) members.add(key);
     const fair = Math.ceil(this.count / members.size);
     const surplus = [...this.held.keys()].slice(fair);
     for (const key of surplus) await this.release(key);

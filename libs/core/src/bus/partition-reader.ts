@@ -1,4 +1,4 @@
-import { DeliverPolicy, type ConsumerMessages, type JsMsg } from '@nats-io/jetstream';
+import { DeliverPolicy, type JsMsg } from '@nats-io/jetstream';
 import type { EntityManager } from 'typeorm';
 import type { Database } from '../database/index.js';
 import { decodeEntry, type EntryItem } from '../messages/index.js';
@@ -43,7 +43,8 @@ interface Entry {
 
 interface Feed {
   position: Position;
-  consumer?: ConsumerMessages;
+  /** Ends the consumer, on the server too, where it would stay for minutes. */
+  close?: () => void;
   /** Sequence of the last entry taken into the buffer. */
   buffered: number;
   paused: boolean;
@@ -102,7 +103,10 @@ export class PartitionReader {
     clearInterval(this.reporter);
     this.wake?.();
     await this.loop;
-    for (const feed of this.feeds.values()) void feed.consumer?.close();
+    for (const feed of this.feeds.values()) {
+      feed.reading++;
+      feed.close?.();
+    }
     await this.report();
     await this.leases.stop();
   }
@@ -141,7 +145,7 @@ export class PartitionReader {
     metrics.ownedPartitions.set({ reader: this.options.name }, this.leases.keys.length);
     for (const stream of this.options.streams) {
       const name = streamName(stream, partition);
-      void this.feeds.get(name)?.consumer?.close();
+      this.feeds.get(name)?.close?.();
       this.feeds.delete(name);
     }
     const kept = this.buffer.filter((entry) => entry.partition !== partition);
@@ -168,8 +172,12 @@ export class PartitionReader {
           if (feed.reading === reading) this.take(stream, partition, feed, message);
         },
       });
-      if (this.feeds.get(name) === feed && feed.reading === reading) feed.consumer = messages;
-      else await messages.close();
+      const close = (): void => {
+        void messages.close();
+        consumer.delete().catch(() => undefined);
+      };
+      if (this.feeds.get(name) === feed && feed.reading === reading) feed.close = close;
+      else close();
     } catch (error) {
       if (feed.reading === reading) feed.paused = true;
       throw error;
@@ -203,8 +211,8 @@ export class PartitionReader {
     for (const feed of this.feeds.values()) {
       feed.paused = true;
       feed.reading++;
-      void feed.consumer?.close();
-      delete feed.consumer;
+      feed.close?.();
+      delete feed.close;
     }
   }
 

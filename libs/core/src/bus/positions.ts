@@ -1,11 +1,8 @@
 import type { EntityManager } from 'typeorm';
 import type { Database } from '../database/index.js';
+import { bucketKeys, purgeKey } from './bucket-keys.js';
 import type { Bus } from './bus.js';
 import { REGISTRY_BUCKET, streamName, type PartitionedStream } from './streams.js';
-
-// How a key-value bucket is kept in JetStream.
-const REGISTRY_STREAM = `KV_${REGISTRY_BUCKET}`;
-const REGISTRY_SUBJECT = `$KV.${REGISTRY_BUCKET}.`;
 
 /** How far a reader is in one stream. */
 export interface Position {
@@ -103,7 +100,8 @@ export async function reportPositions(
 
 /** Forgets a reader whose service is removed for good: its positions no longer hold the streams back. */
 export async function deregisterReader(bus: Bus, reader: string): Promise<void> {
-  for await (const key of await bus.registry.keys(`reader.*.${reader}`)) await bus.registry.purge(key);
+  for (const key of await bucketKeys(bus, REGISTRY_BUCKET, `reader.*.${reader}`))
+    await purgeKey(bus, REGISTRY_BUCKET, key);
 }
 
 /**
@@ -113,10 +111,8 @@ export async function deregisterReader(bus: Bus, reader: string): Promise<void> 
  */
 export async function purgeRead(bus: Bus, purged = new Map<string, number>()): Promise<number> {
   const lowest = new Map<string, number>();
-  // In one answer: a list that is read key by key may end early, and whoever is missing from it would lose messages.
-  const { state } = await bus.jsm.streams.info(REGISTRY_STREAM, { subjects_filter: `${REGISTRY_SUBJECT}reader.>` });
-  for (const subject of Object.keys(state.subjects ?? {})) {
-    const key = subject.slice(REGISTRY_SUBJECT.length);
+  // All of them: a reader that was missing here would lose messages.
+  for (const key of await bucketKeys(bus, REGISTRY_BUCKET, 'reader.>')) {
     const stream = key.split('.')[1]!;
     const entry = await bus.registry.get(key);
     if (entry?.operation !== 'PUT') continue;
