@@ -16,7 +16,7 @@ import { startRedis } from './redis.mjs';
  * @property {string} redisUrl `redis://:password@host:port`; empty when not in `only`
  * @property {Choice[]} chosen
  * @property {() => Promise<void>} stop stops what was started here; may be called twice
- * @property {Partial<Record<Service, number>>} pids of the servers that were started here
+ * @property {Partial<Record<Service, number>>} pids of the servers that were started here, at this moment
  *
  * @typedef {object} ServicesOptions
  * @property {string} dataDir where the servers keep their data, logs and passwords
@@ -37,7 +37,8 @@ const KNOWN = {
  * all answer; when one fails the others are stopped and the error says what was tried and what can be done.
  *
  * The servers are not in this process's terminal group: Ctrl-C does not reach them, `stop` does. Should the process end
- * without it, Linux stops them; elsewhere an end by signal leaves them to the next start on the directory.
+ * without it, Linux stops them; elsewhere an end by signal leaves them to the next start on the directory. A server that
+ * ends by itself is started again, on its port and data.
  *
  * @param {ServicesOptions} options
  * @returns {Promise<Services>}
@@ -62,7 +63,7 @@ export async function startServices({
     const password = servicePasswords(folder)[service];
     const started = await start({ dataDir: folder, env, log, password, port: ports[service] });
     log(started.detail);
-    return { service, ...started };
+    return Object.assign(started, { service });
   };
 
   const outcomes = await Promise.allSettled(only.map(provide));
@@ -84,7 +85,9 @@ export async function startServices({
     redisUrl: urlOf('redis'),
     chosen: started.map(({ service, source, detail }) => ({ service, source, detail })),
     stop,
-    pids: Object.fromEntries(started.flatMap(({ service, pid }) => (pid === undefined ? [] : [[service, pid]]))),
+    get pids() {
+      return Object.fromEntries(started.flatMap(({ service, pid }) => (pid === undefined ? [] : [[service, pid]])));
+    },
   };
 }
 

@@ -36,7 +36,6 @@ export async function startNats({ dataDir, env, log, password, port: fixed }) {
     const store = join(folder, 'store');
     await mkdir(store, { recursive: true, mode: 0o700 });
     const container = found.source === 'docker' ? containerName(service, dataDir) : undefined;
-    if (container) await removeContainer(container, env);
     const maxFileStore = await fileStoreLimit(store);
 
     return await onPort(fixed, async (port) => {
@@ -56,6 +55,7 @@ export async function startNats({ dataDir, env, log, password, port: fixed }) {
         dataDir,
         stopSignal,
         log,
+        prepare: async () => container && removeContainer(container, env),
         started: (identity) => held.record({ server: identity, container }),
         ready: () => natsAnswers(port, password),
       });
@@ -63,7 +63,9 @@ export async function startNats({ dataDir, env, log, password, port: fixed }) {
         source: found.source,
         url: `nats://${USER}:${password}@127.0.0.1:${port}`,
         detail: `NATS ${found.version}: ${found.where}, port ${port}, data ${shown(folder)}`,
-        pid: server.identity.pid,
+        get pid() {
+          return server.pid;
+        },
         async stop() {
           await server.stop();
           held.release();

@@ -40,12 +40,10 @@ export async function startPostgres({ dataDir, env, log, password, port: fixed }
   try {
     const container = found.source === 'docker' ? containerName(service, dataDir) : undefined;
     if (container) {
-      await removeContainer(container, env);
       await mkdir(folder, { recursive: true, mode: 0o700 });
     } else if (found.source !== 'docker') {
       await initialise({ folder, found, user, password, env });
     }
-    await disownPid(folder);
 
     return await onPort(fixed, async (port) => {
       const server = await startServer({
@@ -57,6 +55,10 @@ export async function startPostgres({ dataDir, env, log, password, port: fixed }
         dataDir,
         stopSignal,
         log,
+        async prepare() {
+          if (container) await removeContainer(container, env);
+          await disownPid(folder);
+        },
         started: (identity) => held.record({ server: identity, container }),
         ready: () => postgresAnswers(port, password),
       });
@@ -64,7 +66,9 @@ export async function startPostgres({ dataDir, env, log, password, port: fixed }
         source: found.source,
         url: `postgres://${USER}:${password}@127.0.0.1:${port}/${DATABASE}`,
         detail: `PostgreSQL ${found.version}: ${found.where}, port ${port}, data ${shown(folder)}`,
-        pid: server.identity.pid,
+        get pid() {
+          return server.pid;
+        },
         async stop() {
           await server.stop();
           held.release();

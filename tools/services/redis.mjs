@@ -33,7 +33,6 @@ export async function startRedis({ dataDir, env, log, password, port: fixed }) {
     const folder = join(dataDir, service);
     await mkdir(folder, { recursive: true, mode: 0o700 });
     const container = found.source === 'docker' ? containerName(service, dataDir) : undefined;
-    if (container) await removeContainer(container, env);
 
     return await onPort(fixed, async (port) => {
       const config = join(folder, 'redis.conf');
@@ -51,6 +50,7 @@ export async function startRedis({ dataDir, env, log, password, port: fixed }) {
         dataDir,
         stopSignal,
         log,
+        prepare: async () => container && removeContainer(container, env),
         started: (identity) => held.record({ server: identity, container }),
         ready: () => redisAnswers(port, password),
       });
@@ -58,7 +58,9 @@ export async function startRedis({ dataDir, env, log, password, port: fixed }) {
         source: found.source,
         url: `redis://:${password}@127.0.0.1:${port}`,
         detail: `Redis ${found.version}: ${found.where}, port ${port}, data ${shown(folder)}`,
-        pid: server.identity.pid,
+        get pid() {
+          return server.pid;
+        },
         async stop() {
           await server.stop();
           held.release();

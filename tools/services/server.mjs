@@ -11,10 +11,18 @@ const READY_MS = 120_000;
 /** An answer that waiting cannot change, such as a refused password. */
 export class Refused extends Error {}
 
+/** A server that ran for less does not get its next start at once. */
+const STABLE_MS = 10_000;
+const MAX_WAIT_MS = 10_000;
+
 /**
  * @typedef {object} Server
- * @property {import('./processes.mjs').ProcessIdentity} identity
+ * @property {number} pid of the present process
  * @property {() => Promise<void>} stop
+ *
+ * @typedef {object} RunningServer one process of a server
+ * @property {import('./processes.mjs').ProcessIdentity} identity
+ * @property {Promise<string>} ended how it ended
  *
  * @typedef {object} ServerOptions
  * @property {string} title for messages
@@ -24,6 +32,7 @@ export class Refused extends Error {}
  * @property {readonly string[]} args
  * @property {import('node:child_process').SpawnOptions} [options]
  * @property {NodeJS.Signals} stopSignal
+ * @property {() => Promise<unknown>} [prepare] called before each start, to remove what an earlier process left behind
  * @property {() => Promise<void>} ready rejects while the server does not answer yet
  * @property {(identity: import('./processes.mjs').ProcessIdentity) => void} started called before anything is awaited
  * @property {(line: string) => void} log
@@ -64,61 +73,100 @@ async function endingWithUs(command, args, signal) {
 }
 
 /**
- * Starts a server and waits until it answers. Its output goes to `<dataDir>/logs/<service>.log`.
+ * Starts a server and waits until it answers. One that ends by itself is started again, in the same way, until it is
+ * stopped. Its output goes to `<dataDir>/logs/<service>.log`.
  *
- * @param {ServerOptions} server
+ * @param {ServerOptions} options
  * @returns {Promise<Server>}
  */
-export async function startServer({ title, service, dataDir, command, args, options, stopSignal, ...hooks }) {
+export async function startServer(options) {
+  const { title, stopSignal, log } = options;
+  const stopping = new AbortController();
+  const { signal } = stopping;
+  let current = await launch(options, 'w', signal);
+
+  const keep = async () => {
+    for (let began = Date.now(); ; began = Date.now()) {
+      const how = await current.ended;
+      if (signal.aborted) return;
+      log(`${title} ended unexpectedly (${how}); starting it again`);
+      for (let wait = Date.now() - began > STABLE_MS ? 0 : 500; ; wait = Math.min(2 * wait || 500, MAX_WAIT_MS)) {
+        await sleep(wait, undefined, { signal }).catch(() => undefined);
+        if (signal.aborted) return;
+        try {
+          current = await launch(options, 'a', signal);
+          break;
+        } catch (error) {
+          if (!signal.aborted) log(messageOf(error));
+        }
+      }
+      if (signal.aborted) await stopProcess(current.identity, stopSignal);
+    }
+  };
+  const kept = keep();
+  return {
+    get pid() {
+      return current.identity.pid;
+    },
+    async stop() {
+      stopping.abort();
+      await stopProcess(current.identity, stopSignal);
+      await kept;
+    },
+  };
+}
+
+/**
+ * Starts one process of a server and waits until it answers.
+ *
+ * @param {ServerOptions} server
+ * @param {'w' | 'a'} flags of the log file
+ * @param {AbortSignal} signal ends the process and the wait
+ * @returns {Promise<RunningServer>}
+ */
+async function launch({ title, service, dataDir, command, args, options, stopSignal, ...hooks }, flags, signal) {
+  await hooks.prepare?.();
   const logs = join(dataDir, 'logs');
   mkdirSync(logs, { recursive: true });
   const logFile = join(logs, `${service}.log`);
-  const output = openSync(logFile, 'w', 0o600);
+  const output = openSync(logFile, flags, 0o600);
   // A session of its own: Ctrl-C in the terminal reaches the platform alone, which stops its servers last.
   const [program, words] = await endingWithUs(command, args, stopSignal);
   const child = spawn(program, words, { ...options, detached: true, stdio: ['ignore', output, output] });
   closeSync(output);
 
   /** @type {string | undefined} */
-  let ended;
-  let stopping = false;
-  let answered = false;
-  /** @param {string} how */
-  const onEnd = (how) => {
-    ended ??= how;
-    if (child.pid !== undefined) running.delete(child.pid);
-    if (answered && !stopping) hooks.log(`${title} ended unexpectedly (${how}); its log is ${logFile}`);
-  };
-  child.once('error', (error) => onEnd(error.message));
-  child.once('exit', (code, signal) => onEnd(signal ?? `exit code ${code}`));
+  let how;
+  /** @type {Promise<string>} */
+  const ended = new Promise((resolve) => {
+    /** @param {string} outcome */
+    const onEnd = (outcome) => {
+      resolve((how = outcome));
+      if (child.pid !== undefined) running.delete(child.pid);
+    };
+    child.once('error', (error) => onEnd(error.message));
+    child.once('exit', (code, exitSignal) => onEnd(exitSignal ?? `exit code ${code}`));
+  });
 
   const logTail = () => tail(readFileSync(logFile, 'utf8'), 8);
-  if (child.pid === undefined) {
-    await sleep(0);
-    throw new Error(`${title}: ${command} could not be started (${ended ?? 'no process'}).`);
-  }
+  if (child.pid === undefined) throw new Error(`${title}: ${command} could not be started (${await ended}).`);
   running.set(child.pid, stopSignal);
   const identity = identify(child.pid);
   hooks.started(identity);
 
-  const stop = async () => {
-    stopping = true;
-    if (ended === undefined) await stopProcess(identity, stopSignal);
-  };
   for (const deadline = Date.now() + READY_MS; ; await sleep(20)) {
-    if (ended !== undefined)
-      throw new Error(`${title} ended while starting (${ended}); ${logFile} ends with:\n${logTail()}`);
+    if (how !== undefined)
+      throw new Error(`${title} ended while starting (${how}); ${logFile} ends with:\n${logTail()}`);
     try {
+      signal.throwIfAborted();
       await hooks.ready();
-      break;
+      return { identity, ended };
     } catch (error) {
-      if (!(error instanceof Refused) && Date.now() < deadline) continue;
-      await stop();
+      if (!signal.aborted && !(error instanceof Refused) && Date.now() < deadline) continue;
+      await stopProcess(identity, stopSignal);
       throw new Error(`${title} does not answer: ${messageOf(error)}. ${logFile} ends with:\n${logTail()}`, {
         cause: error,
       });
     }
   }
-  answered = true;
-  return { identity, stop };
 }
