@@ -56,6 +56,8 @@ export class Database {
         connectionTimeoutMillis: 10_000,
         keepAlive: true,
         keepAliveInitialDelayMillis: 10_000,
+        // Between the pool and TypeORM nobody listens for a moment, and an error without a listener ends the process.
+        onConnect: (client: PoolClient) => void client.on('error', () => undefined),
       },
     });
     await dataSource.initialize();
