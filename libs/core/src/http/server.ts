@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import type { FastifyInstance } from 'fastify';
 import type { ApiKeys } from '../auth/index.js';
@@ -9,6 +10,9 @@ import { ApiError } from './errors.js';
 
 /** Largest request body: a bulk of many small messages, or one value with room around it. */
 const BODY_LIMIT = 16 << 20;
+
+/** A server that does not answer a health check for so long counts as down. */
+const HEALTH_MS = 2000;
 
 /** Readiness of what this process needs; each name is shown by `/health/ready`. */
 export type HealthChecks = Record<string, () => Promise<void>>;
@@ -67,10 +71,12 @@ export function configureServer(
   fastify.get('/health/ready', async (_request, reply) => {
     const results = await Promise.all(
       Object.entries(health).map(async ([name, check]) => {
-        const problem = await check().then(
-          () => undefined,
-          (error: unknown) => (error instanceof Error ? error.message : String(error)),
-        );
+        const late = new AbortController();
+        const problem = await Promise.race([
+          check().then(() => undefined),
+          sleep(HEALTH_MS, `no answer within ${HEALTH_MS} ms`, { signal: late.signal }),
+        ]).catch((error: unknown) => (error instanceof Error ? error.message : String(error)));
+        late.abort();
         return [name, problem === undefined ? { status: 'up' } : { status: 'down', problem }] as const;
       }),
     );

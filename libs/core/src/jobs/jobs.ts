@@ -18,13 +18,19 @@ export class Jobs {
   private readonly connection: Redis;
   private readonly queues: Queue[] = [];
   private readonly workers: Worker[] = [];
+  private readonly schedules = new Set<() => Promise<unknown>>();
+  private warnedAt = 0;
 
   constructor(
     redisUrl: string,
     private readonly logger: Logger,
   ) {
     this.connection = new Redis(redisUrl, { maxRetriesPerRequest: null });
-    this.connection.on('error', (error) => this.logger.warn({ error: error.message }, 'Redis is not reachable'));
+    this.connection.on('error', (error) => this.warn(error));
+    // A Redis that was started again may have lost the schedule.
+    this.connection.on('ready', () =>
+      this.schedules.forEach((declare) => declare().catch((error) => this.warn(error))),
+    );
   }
 
   async repeat(job: RepeatedJob): Promise<void> {
@@ -42,15 +48,20 @@ export class Jobs {
       },
       { connection: this.connection, prefix: 'orrery', drainDelay: 30 },
     );
-    worker.on('error', (error) =>
-      this.logger.warn({ job: job.name, error: error.message }, 'a job queue reported an error'),
-    );
+    queue.on('error', (error) => this.warn(error, job.name));
+    worker.on('error', (error) => this.warn(error, job.name));
     this.workers.push(worker);
-    await queue.upsertJobScheduler(
-      name,
-      { every: job.everyMs },
-      { opts: { removeOnComplete: true, removeOnFail: true } },
-    );
+    const declare = (): Promise<unknown> =>
+      queue.upsertJobScheduler(name, { every: job.everyMs }, { opts: { removeOnComplete: true, removeOnFail: true } });
+    await declare();
+    this.schedules.add(declare);
+  }
+
+  // Every connection of every job reports the same, several times a second.
+  private warn(error: Error, job?: string): void {
+    if (Date.now() - this.warnedAt < 10_000) return;
+    this.warnedAt = Date.now();
+    this.logger.warn({ job, error: error.message }, 'jobs wait: Redis does not answer');
   }
 
   async ping(): Promise<void> {
