@@ -3,7 +3,7 @@ import { openSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ConnectionOptions } from 'node:tls';
-import { Client } from 'pg';
+import { Pool } from 'pg';
 import { connect as connectMqtt, type IClientOptions, type MqttClient } from 'mqtt';
 import { type ApiClient, apiClient } from '@orrery/core/testing';
 import { freePort } from '../tools/services/free-port.mjs';
@@ -55,10 +55,9 @@ export async function startEndToEnd(
     },
   });
   const ca = await readFile(platform.caFile);
-  const sql = new Client({ connectionString: platform.services.databaseUrl });
-  // The server may end first.
+  const sql = new Pool({ connectionString: platform.services.databaseUrl, max: 1 });
+  // The server may end, and come back.
   sql.on('error', () => undefined);
-  await sql.connect();
   const clients: MqttClient[] = [];
   const apiKey = platform.apiKey!;
 
