@@ -25,6 +25,7 @@ export class MessagesReader {
   private messages?: ConsumerMessages;
   private reading: Promise<void> = Promise.resolve();
   private stopped = false;
+  private unsubscribe?: () => void;
 
   constructor(
     private readonly bus: Bus,
@@ -40,11 +41,14 @@ export class MessagesReader {
   }
 
   start(): Promise<void> {
+    // An ordered consumer that was lost with its connection may wait half a minute: another one is made.
+    this.unsubscribe = this.bus.onReconnect(() => void this.messages?.close());
     return this.leases.start();
   }
 
   async stop(): Promise<void> {
     this.stopped = true;
+    this.unsubscribe?.();
     await this.messages?.close();
     await this.reading;
     await this.leases.stop();

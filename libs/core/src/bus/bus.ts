@@ -45,6 +45,8 @@ export class Bus {
     readonly options: BusOptions,
     /** Identity of the lease bucket: epochs are comparable only within one. */
     readonly leaseGeneration: string,
+    /** Most bytes of a message, headers included. The connection itself knows it only while it is up. */
+    readonly maxPayload: number,
   ) {
     void this.watchStatus();
   }
@@ -54,6 +56,7 @@ export class Bus {
     const connection = await connectNats(options.url, options.name);
     try {
       checkServerVersion(connection.info!.version);
+      const { max_payload: maxPayload } = connection.info!;
       const kvm = new Kvm(connection);
       const registry = await kvm.open(REGISTRY_BUCKET);
       const recorded = await registry.get('partitions').catch(() => null);
@@ -63,7 +66,8 @@ export class Bus {
         throw new Error(
           `ORRERY_PARTITIONS is ${options.partitions}, but this installation was made with ${recorded.string()} partitions`,
         );
-      const leases = await kvm.open(LEASES_BUCKET);
+      // A request that is lost with a connection must fail while its lease still lives, so that it can be asked again.
+      const leases = await new Kvm(jetstream(connection, { timeout: options.leaseTtlMs / 4 })).open(LEASES_BUCKET);
       const generation = (await leases.status()).streamInfo.created;
       return new Bus(
         connection,
@@ -73,6 +77,7 @@ export class Bus {
         registry,
         options,
         generation,
+        maxPayload,
       );
     } catch (error) {
       await connection.close();

@@ -1,4 +1,5 @@
 import type { KvEntry } from '@nats-io/kv';
+import { deadline } from '@nats-io/transport-node';
 import { bucketKeys, purgeKey } from './bucket-keys.js';
 import { type Bus } from './bus.js';
 import { LEASES_BUCKET } from './streams.js';
@@ -10,6 +11,9 @@ export interface LeaseListener {
   lost(key: number): void;
 }
 
+/** After a failure the leases are about to expire: they are asked for again at once. */
+const RETRY_MS = 250;
+
 /**
  * Shares `count` keys among the instances that use the same name, each key held by one instance at a time.
  * A lease that is not renewed expires; its revision is the epoch by which a database refuses a late owner.
@@ -19,6 +23,7 @@ export class LeaseManager {
   private readonly interval: number;
   private timer?: NodeJS.Timeout;
   private running?: Promise<void>;
+  private failing = false;
   private stopped = false;
 
   constructor(
@@ -72,20 +77,28 @@ export class LeaseManager {
   }
 
   private async tick(): Promise<void> {
-    this.running = this.share().catch((error: unknown) => {
-      this.bus.logger.warn({ leases: this.name, error: String(error) }, 'could not renew leases');
-      this.dropExpired();
-    });
+    this.running = this.share().then(
+      () => {
+        this.failing = false;
+      },
+      (error: unknown) => {
+        if (!this.failing)
+          this.bus.logger.warn({ leases: this.name, error: String(error) }, 'could not renew leases; trying again');
+        this.failing = true;
+        this.dropExpired();
+      },
+    );
     await this.running;
-    if (!this.stopped) this.timer = setTimeout(() => void this.tick(), this.interval);
+    if (!this.stopped) this.timer = setTimeout(() => void this.tick(), this.failing ? RETRY_MS : this.interval);
   }
 
   private async share(): Promise<void> {
     this.dropExpired();
     await this.bus.leases.put(this.memberKey, '1');
     await Promise.all([...this.held.keys()].map((key) => this.renew(key)));
-    const members = new Set([this.memberKey]);
-    for (const key of await bucketKeys(this.bus, LEASES_BUCKET, `${this.name}.member.*`)) members.add(key);
+    // The next renewal waits for this answer, which may be lost with a connection.
+    const others = bucketKeys(this.bus, LEASES_BUCKET, `${this.name}.member.*`);
+    const members = new Set([this.memberKey, ...(await deadline(others, this.interval))]);
     const fair = Math.ceil(this.count / members.size);
     const surplus = [...this.held.keys()].slice(fair);
     for (const key of surplus) await this.release(key);

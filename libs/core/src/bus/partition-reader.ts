@@ -79,6 +79,7 @@ export class PartitionReader {
   private loop?: Promise<void>;
   private wake?: () => void;
   private reporter?: NodeJS.Timeout;
+  private unsubscribe?: () => void;
 
   constructor(
     private readonly bus: Bus,
@@ -93,6 +94,12 @@ export class PartitionReader {
   async start(): Promise<void> {
     await reportPositions(this.bus, this.options.name, this.options.streams, new Map());
     this.loop = this.run();
+    // After a disconnection the ordered consumers of nats.js count requests of the lost ones as pending, and may wait
+    // half a minute for messages that they did not ask for: others are made, from the last entry.
+    this.unsubscribe = this.bus.onReconnect(() => {
+      this.pause();
+      this.wake?.();
+    });
     await this.leases.start();
     this.reporter = setInterval(() => void this.report(), 2000);
   }
@@ -101,6 +108,7 @@ export class PartitionReader {
   async stop(): Promise<void> {
     this.stopped = true;
     clearInterval(this.reporter);
+    this.unsubscribe?.();
     this.wake?.();
     await this.loop;
     for (const feed of this.feeds.values()) {
@@ -154,7 +162,7 @@ export class PartitionReader {
     this.bufferedBytes = kept.reduce((sum, entry) => sum + entry.bytes, 0);
   }
 
-  // An ordered consumer acknowledges nothing and is made anew, from the last entry, after a disconnection.
+  // An ordered consumer acknowledges nothing and is made anew, from the last entry, when it missed one.
   private async resume(stream: PartitionedStream, partition: number): Promise<void> {
     const name = streamName(stream, partition);
     const feed = this.feeds.get(name);

@@ -111,7 +111,7 @@ export class PackingPublisher {
   publish(partition: number, header: string, body: string, timeoutMs?: number): Promise<PublishReceipt> {
     if (this.closed) return Promise.reject(new BusUnavailableError('this process is shutting down'));
     // Half of what the server takes: a dead letter holds the message as a JSON string, which escapes each quote.
-    const most = (this.bus.connection.info!.max_payload - ENVELOPE_BYTES) / 2;
+    const most = (this.bus.maxPayload - ENVELOPE_BYTES) / 2;
     // No UTF-16 unit makes more than three bytes: most messages need not be measured.
     if ((header.length + body.length) * 3 > most) {
       const bytes = Buffer.byteLength(header) + Buffer.byteLength(body);

@@ -33,7 +33,7 @@ export class FifoPublishing implements Running {
   async start(): Promise<void> {
     this.served = serveRpc(this.bus, fifoPublish, async ({ tenantId, fifoName, body }) => {
       // Delivered as a JSON string when it holds line breaks, with a header.
-      const most = this.bus.connection.info!.max_payload - ENVELOPE_BYTES;
+      const most = this.bus.maxPayload - ENVELOPE_BYTES;
       if (body.length * 6 > most && Buffer.byteLength(JSON.stringify(body)) > most)
         throw invalidParameter('body', `at most ${most} bytes as a JSON string`);
       if (body.includes('\0')) throw invalidParameter('body', 'text without the NUL character');
