@@ -18,32 +18,36 @@ The environment variables are listed in docs/reference/configuration.md.`);
   process.exit(0);
 }
 
+const replicas = Number(values.replicas);
+if (!Number.isInteger(replicas) || replicas < 1) {
+  console.error(`--replicas ${values.replicas}: expected a whole number from 1`);
+  process.exit(1);
+}
+
 installDependencies();
 build();
 const { startPlatform } = await import('./platform.mjs');
 
-/** @type {Awaited<ReturnType<typeof startPlatform>> | undefined} */
-let platform;
+const starting = startPlatform({
+  dataDir: process.env.ORRERY_DATA_DIR ?? '.orrery',
+  separate: values.separate,
+  replicas,
+  log: (line) => console.log(line),
+});
 let ending = false;
 for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP']))
   process.on(signal, () => {
     if (ending) return;
     ending = true;
     console.log('\nstopping ...');
-    void (platform?.stop() ?? Promise.resolve()).then(() => process.exit(0));
+    // What is being started is stopped once it is there.
+    void starting.then((platform) => platform.stop()).finally(() => process.exit(0));
   });
 
-try {
-  platform = await startPlatform({
-    dataDir: process.env.ORRERY_DATA_DIR ?? '.orrery',
-    separate: values.separate,
-    replicas: Number(values.replicas),
-    log: (line) => console.log(line),
-  });
-} catch (error) {
+const platform = await starting.catch((error) => {
   console.error(`Orrery could not start: ${error instanceof Error ? error.message : error}`);
   process.exit(1);
-}
+});
 const { httpUrl, mqttPort, mqttsPort, caFile, apiKey } = platform;
 console.log(`
 Orrery is running.

@@ -1,5 +1,5 @@
 import type { Bus } from '../bus/index.js';
-import { AUDIT_SUBJECT } from '../bus/index.js';
+import { AUDIT_SUBJECT } from '../bus/streams.js';
 import { newMessageId } from '../messages/index.js';
 
 /** An entry of the audit log (manual 19). */

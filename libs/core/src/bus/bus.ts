@@ -4,7 +4,7 @@ import { connect, type NatsConnection, type Subscription } from '@nats-io/transp
 import { randomBytes } from 'node:crypto';
 import type { Logger } from '../telemetry/index.js';
 import { decodeEntry, type EntryItem } from '../messages/index.js';
-import { checkServerVersion, controlSubject, LEASES_BUCKET, REGISTRY_BUCKET } from './streams.js';
+import { checkServer, controlSubject, LEASES_BUCKET, REGISTRY_BUCKET } from './streams.js';
 
 export interface BusOptions {
   url: string;
@@ -55,7 +55,7 @@ export class Bus {
   static async connect(options: BusOptions): Promise<Bus> {
     const connection = await connectNats(options.url, options.name);
     try {
-      checkServerVersion(connection.info!.version);
+      checkServer(connection.info!);
       const { max_payload: maxPayload } = connection.info!;
       const kvm = new Kvm(connection);
       const registry = await kvm.open(REGISTRY_BUCKET);
@@ -113,7 +113,12 @@ export class Bus {
     for await (const status of this.connection.status()) {
       if (status.type === 'reconnect') {
         this.logger.info('reconnected to NATS');
-        for (const listener of this.reconnectListeners) listener();
+        for (const listener of this.reconnectListeners)
+          try {
+            listener();
+          } catch (error) {
+            this.logger.error({ error }, 'could not do what a reconnection asks for');
+          }
       } else if (status.type === 'disconnect') this.logger.warn('lost the connection to NATS');
     }
   }

@@ -1,3 +1,4 @@
+import { Audit } from '../audit/audit.js';
 import type { Bus } from './bus.js';
 import type { ReadItem } from './partition-reader.js';
 import { DEAD_SUBJECT } from './streams.js';
@@ -22,4 +23,24 @@ export async function writeDeadLetter(bus: Bus, reader: string, item: ReadItem, 
       body: item.body,
     }),
   );
+  const tenantId = tenantOf(item.header);
+  if (tenantId !== undefined)
+    new Audit(bus).write({
+      tenantId,
+      level: 'error',
+      category: 'data',
+      subcategory: reader,
+      type: 'message_set_aside',
+      description: 'A message could not be handled and was set aside',
+      content: { seq: item.seq, stream: `${item.stream}_${item.partition}` },
+    });
+}
+
+function tenantOf(header: string): string | undefined {
+  try {
+    const { tenantId } = JSON.parse(header) as { tenantId?: unknown };
+    return typeof tenantId === 'string' ? tenantId : undefined;
+  } catch {
+    return undefined;
+  }
 }

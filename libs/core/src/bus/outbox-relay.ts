@@ -25,6 +25,8 @@ interface Row {
 export class OutboxRelay {
   private readonly leases: LeaseManager;
   private listener?: Client;
+  /** Subjects that failed in the last page: the next one is for the others, so that a full stream holds up its own. */
+  private readonly refused = new Set<string>();
   private working = false;
   private again = false;
   private stopped = false;
@@ -115,8 +117,10 @@ export class OutboxRelay {
   private async relay(): Promise<boolean> {
     const epoch = this.leases.epoch(0);
     if (epoch === undefined) return false;
-    const { origin, rows } = await this.number(epoch);
-    if (!origin || rows.length === 0) return false;
+    const without = [...this.refused];
+    this.refused.clear();
+    const { origin, rows } = await this.number(epoch, without);
+    if (!origin || rows.length === 0) return without.length > 0;
     const groups = new Map<string, Row[]>();
     for (const row of rows) {
       const group = groups.get(row.entry!);
@@ -133,6 +137,7 @@ export class OutboxRelay {
     const published: string[] = [];
     const results = await Promise.allSettled(
       [...subjects].map(async ([subject, entries]) => {
+        this.refused.add(subject);
         for (const [entry, group] of entries) {
           const headers = natsHeaders();
           headers.set(ORIGIN_HEADER, origin);
@@ -140,17 +145,18 @@ export class OutboxRelay {
           await this.bus.js.publish(subject, encodeEntry(group), { headers });
           for (const row of group) published.push(row.id);
         }
+        this.refused.delete(subject);
       }),
     );
     // Also when another subject failed: while one stream is full, the others must not be filled with repetitions.
     await this.database.query('DELETE FROM outbox WHERE id = ANY($1::bigint[])', [published]);
     for (const result of results) if (result.status === 'rejected') throw result.reason;
-    return rows.length >= MAX_ROWS;
+    return without.length > 0 || rows.length >= MAX_ROWS;
   }
 
   // Identity values become visible out of order when transactions overlap, so they cannot be the numbers: numbers are
   // given here, to what is visible, by the one relay that holds the newest epoch.
-  private number(epoch: number): Promise<{ origin?: string; rows: Row[] }> {
+  private number(epoch: number, without: string[]): Promise<{ origin?: string; rows: Row[] }> {
     return this.database.transaction(async (manager) => {
       const [relay] = (await manager
         .query(
@@ -163,7 +169,9 @@ export class OutboxRelay {
         return { rows: [] };
       }
       const rows = (await manager.query(
-        `SELECT id, subject, header, body, entry FROM outbox ORDER BY entry NULLS LAST, id LIMIT ${MAX_ROWS}`,
+        `SELECT id, subject, header, body, entry FROM outbox WHERE subject <> ALL($1::text[])
+         ORDER BY entry NULLS LAST, id LIMIT ${MAX_ROWS}`,
+        [without],
       )) as Row[];
       const open = new Map<string, { entry: string; count: number }>();
       const ids: string[] = [];

@@ -6,7 +6,7 @@ import { metrics } from '../telemetry/index.js';
 import type { Bus } from './bus.js';
 import { writeDeadLetter } from './dead-letters.js';
 import { LeaseManager } from './leases.js';
-import { FencedError, fence, movePositions, reportPositions, type Position } from './positions.js';
+import { FencedError, fence, keptOrigins, movePositions, reportPositions, type Position } from './positions.js';
 import { NUMBER_HEADER, ORIGIN_HEADER } from './publisher.js';
 import { streamName, type PartitionedStream } from './streams.js';
 
@@ -186,6 +186,13 @@ export class PartitionReader {
       };
       if (this.feeds.get(name) === feed && feed.reading === reading) feed.close = close;
       else close();
+      // It ends by itself when the server will not go on with it: reading then begins again.
+      void messages.closed().then(() => {
+        if (feed.reading !== reading) return;
+        feed.reading++;
+        feed.paused = true;
+        delete feed.close;
+      });
     } catch (error) {
       if (feed.reading === reading) feed.paused = true;
       throw error;
@@ -341,7 +348,7 @@ export class PartitionReader {
         const feed = this.feeds.get(name)!;
         const epoch = this.leases.epoch(entry.partition);
         if (epoch === undefined) throw new FencedError([name]);
-        position = { ...feed.position, epoch, origins: { ...feed.position.origins } };
+        position = { ...feed.position, epoch, origins: keptOrigins(feed.position.origins) };
         moved.set(name, position);
       }
       position.seq = entry.seq;

@@ -23,6 +23,13 @@ export class FencedError extends Error {
 /** An origin that has not published for so long no longer exists: a process that still repeats an entry is seen. */
 const ORIGIN_KEPT_MS = 7 * 24 * 3600 * 1000;
 
+/** Leaves out the origins that no longer exist, once there are many: each restart of a publisher makes a new one. */
+export function keptOrigins(origins: Position['origins'], many = 64): Position['origins'] {
+  const entries = Object.entries(origins);
+  if (entries.length < many) return { ...origins };
+  return Object.fromEntries(entries.filter(([, [, seenAt]]) => Date.now() - seenAt < ORIGIN_KEPT_MS));
+}
+
 /** Takes the position over: from here on, every transaction of an earlier owner fails. @throws FencedError */
 export async function fence(
   bus: Bus,
@@ -45,10 +52,7 @@ export async function fence(
   );
   const row = rows[0];
   if (!row) throw new FencedError([stream]);
-  const origins = Object.fromEntries(
-    Object.entries(row.origins).filter(([, [, seenAt]]) => Date.now() - seenAt < ORIGIN_KEPT_MS),
-  );
-  return { seq: Number(row.seq), epoch, streamCreated, origins };
+  return { seq: Number(row.seq), epoch, streamCreated, origins: keptOrigins(row.origins, 0) };
 }
 
 /** Moves positions within the transaction of the effect. @throws FencedError which rolls the effect back. */

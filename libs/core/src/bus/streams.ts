@@ -38,13 +38,22 @@ export interface StreamOptions {
 /** NATS servers older than this lose streams or cannot sync each write. */
 const MINIMUM_SERVER = [2, 10, 23] as const;
 
-export function checkServerVersion(version: string): void {
+function checkServerVersion(version: string): void {
   const parts = version.split(/[.-]/).map(Number);
   for (const [i, minimum] of MINIMUM_SERVER.entries()) {
     if ((parts[i] ?? 0) > minimum) return;
     if ((parts[i] ?? 0) < minimum)
       throw new Error(`nats-server ${version} is too old: ${MINIMUM_SERVER.join('.')} or newer is needed`);
   }
+}
+
+/** A message may hold a value of 1 MiB, and a dead letter holds it escaped. */
+const MINIMUM_PAYLOAD = 8_000_000;
+
+export function checkServer(info: { version: string; max_payload: number }): void {
+  checkServerVersion(info.version);
+  if (info.max_payload < MINIMUM_PAYLOAD)
+    throw new Error(`NATS takes messages of ${info.max_payload} bytes at most: set its max_payload to 8MB`);
 }
 
 async function ensure(
@@ -64,7 +73,7 @@ async function ensure(
  * @throws Error when the installation was made with another number of partitions.
  */
 export async function declareStreams(connection: NatsConnection, options: StreamOptions): Promise<void> {
-  checkServerVersion(connection.info!.version);
+  checkServer(connection.info!);
   const jsm = await jetstreamManager(connection);
   const kvm = new Kvm(connection);
   const registry = await kvm.create(REGISTRY_BUCKET, { replicas: options.replicas, storage: StorageType.File });

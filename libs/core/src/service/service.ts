@@ -71,6 +71,8 @@ export interface RunningPlatform {
   /** Port that REST is answered on. */
   httpPort: number;
   logger: Logger;
+  /** Resolves when the bus is lost for good; never while the platform is being closed. */
+  disconnected: Promise<unknown>;
   close(): Promise<void>;
 }
 
@@ -85,6 +87,10 @@ export async function bootServices(services: Service[], roles: ServiceRoles, con
     partitions: config.ORRERY_PARTITIONS,
     leaseTtlMs: config.ORRERY_LEASE_TTL_MS,
     logger,
+  });
+  let closing = false;
+  const disconnected = new Promise((resolve) => {
+    void bus.connection.closed().then((error) => closing || resolve(error));
   });
   const jobs = new Jobs(config.REDIS_URL, logger);
   const rateLimits = new RateLimits(config.REDIS_URL, logger);
@@ -163,7 +169,16 @@ export async function bootServices(services: Service[], roles: ServiceRoles, con
   configureServer(app, apiKeys, health, logger);
   await app.listen(config.ORRERY_HTTP_PORT, config.ORRERY_BIND_ADDRESS);
   const address = app.getHttpServer().address() as { port: number };
-  return { app, httpPort: address.port, logger, close: () => app.close() };
+  return {
+    app,
+    httpPort: address.port,
+    logger,
+    disconnected,
+    close() {
+      closing = true;
+      return app.close();
+    },
+  };
 }
 
 /** Body of every `main.ts`: starts, says where it listens, and ends cleanly on SIGTERM and SIGINT. */
@@ -173,6 +188,11 @@ export async function runServices(services: Service[], roles: ServiceRoles, conf
     { port: platform.httpPort, services: services.map((service) => service.name), roles },
     'started',
   );
+  // The client reconnects for ever, unless the server refuses it: whoever supervises this process must see that.
+  void platform.disconnected.then((error) => {
+    platform.logger.fatal({ error }, 'NATS closed the connection for good');
+    process.exit(1);
+  });
   const end = (signal: string): void => {
     platform.logger.info({ signal }, 'stopping');
     platform
