@@ -190,20 +190,6 @@ async function orrery() {
       return result;
     };
 
-    report['orrery'] = {
-      warmUp: await phase('warm-up', { rate: 2000, durationMs: 5000 }),
-      quiet: await phase('500/s', { rate: 500, durationMs: QUIET_SECONDS * 1000 }, true),
-      sustained: await phase(`${flags.rate}/s for ${SECONDS} s`, {
-        rate: Number(flags.rate),
-        durationMs: SECONDS * 1000,
-      }),
-      burst: await phase('as fast as it goes', { durationMs: BURST_SECONDS * 1000 }),
-    };
-    const { rows } = await sql.query(
-      `SELECT count(*) - count(DISTINCT (body::json->'value'->>'n', body::json->'value'->>'t0')) AS twice FROM store.messages`,
-    );
-    console.log(`  messages stored twice: ${rows[0].twice}`);
-
     const edge = pids['edge'] ?? 0;
     const before = usage(edge).rssMiB;
     const idle = startLoad({
@@ -224,6 +210,20 @@ async function orrery() {
     await idle.done;
     console.log(`  memory per idle connection: ${perConnection.toFixed(1)} KiB`);
     Object.assign(report, { idleKiB: perConnection });
+
+    report['orrery'] = {
+      warmUp: await phase('warm-up', { rate: 2000, durationMs: 5000 }),
+      quiet: await phase('500/s', { rate: 500, durationMs: QUIET_SECONDS * 1000 }, true),
+      sustained: await phase(`${flags.rate}/s for ${SECONDS} s`, {
+        rate: Number(flags.rate),
+        durationMs: SECONDS * 1000,
+      }),
+      burst: await phase('as fast as it goes', { durationMs: BURST_SECONDS * 1000 }),
+    };
+    const { rows } = await sql.query(
+      `SELECT count(*) - count(DISTINCT (body::json->'value'->>'n', body::json->'value'->>'t0')) AS twice FROM store.messages`,
+    );
+    console.log(`  messages stored twice: ${rows[0].twice}`);
   } finally {
     await sql.end();
     await platform.stop();

@@ -40,20 +40,48 @@ export async function fence(
 ): Promise<Position> {
   const { created } = await bus.jsm.streams.info(stream);
   const streamCreated = `${created} ${bus.leaseGeneration}`;
-  const rows = await database.query<{ seq: string; origins: Position['origins'] }>(
-    `INSERT INTO positions AS p (reader, stream, stream_created, seq, epoch) VALUES ($1, $2, $3, 0, $4)
+  const rows = await takeOver(database, bus.options.leaseTtlMs, [reader, stream, streamCreated, epoch]);
+  const row = rows[0];
+  if (!row) throw new FencedError([stream]);
+  return { seq: Number(row.seq), epoch, streamCreated, origins: keptOrigins(row.origins, 0) };
+}
+
+type PositionRow = { seq: string; origins: Position['origins'] };
+
+/** An earlier owner that was paused in a transaction holds the row: its transaction is ended before the next try. */
+async function takeOver(database: Database, leaseTtlMs: number, parameters: unknown[]): Promise<PositionRow[]> {
+  try {
+    return await database.transaction(async (manager) => {
+      await manager.query(`SET LOCAL lock_timeout = ${Math.ceil(leaseTtlMs / 4)}`);
+      return (await manager.query(TAKE_OVER, parameters)) as PositionRow[];
+    });
+  } catch (error) {
+    const { code, driverError } = error as { code?: unknown; driverError?: { code?: unknown } };
+    if ((driverError?.code ?? code) === LOCK_NOT_AVAILABLE) await endPausedTransactions(database, leaseTtlMs);
+    throw error;
+  }
+}
+
+const LOCK_NOT_AVAILABLE = '55P03';
+
+// In the midst of a COPY no time-out of PostgreSQL applies: a session waits for its paused client, locks and all.
+async function endPausedTransactions(database: Database, leaseTtlMs: number): Promise<void> {
+  await database.query(
+    `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+     WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()
+       AND wait_event = 'ClientRead' AND xact_start < clock_timestamp() - $1 * interval '1 millisecond'
+       AND state_change < clock_timestamp() - $1 * interval '1 millisecond'`,
+    [leaseTtlMs],
+  );
+}
+
+const TAKE_OVER = `INSERT INTO positions AS p (reader, stream, stream_created, seq, epoch) VALUES ($1, $2, $3, 0, $4)
      ON CONFLICT (reader, stream) DO UPDATE SET
        epoch = $4,
        stream_created = $3,
        seq = CASE WHEN split_part(p.stream_created, ' ', 1) = split_part($3, ' ', 1) THEN p.seq ELSE 0 END
      WHERE p.epoch <= $4 OR p.stream_created <> $3
-     RETURNING seq, origins`,
-    [reader, stream, streamCreated, epoch],
-  );
-  const row = rows[0];
-  if (!row) throw new FencedError([stream]);
-  return { seq: Number(row.seq), epoch, streamCreated, origins: keptOrigins(row.origins, 0) };
-}
+     RETURNING seq, origins`;
 
 /** Moves positions within the transaction of the effect. @throws FencedError which rolls the effect back. */
 export async function movePositions(
