@@ -68,6 +68,7 @@ async function bareDevice(clientId: string, more: Partial<IConnectPacket> = {}) 
   };
   socket.write(mqttPacket.generate(packet));
   const [connack] = (await once(socket, 'data')) as [Buffer];
+  if (connack[3] !== 0) socket.destroy();
   expect([...connack]).toEqual([0x20, 2, 0, 0]);
   socket.resume();
   return { socket, ended };
@@ -307,7 +308,8 @@ describe('capabilities', () => {
     await becomesCapable(id, NOTHING);
     // The next session starts without them.
     await enable(true);
-    const next = await bareDevice(clientId);
+    // The connector hears of it a moment after it was answered.
+    const next = await eventually(() => bareDevice(clientId));
     await becomes(id, 'ONLINE');
     expect(await capabilities(id)).toEqual(NOTHING);
     next.socket.destroy();

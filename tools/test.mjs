@@ -1,3 +1,4 @@
+import { mkdirSync } from 'node:fs';
 import { build, installDependencies, run } from './install.mjs';
 
 // Everything that must hold before a change is taken: format, lint, types, generated files, and all tests on real services.
@@ -8,6 +9,7 @@ npx('oxlint', '--deny-warnings');
 npx('tsc', '-p', 'tsconfig.json');
 build();
 run(process.execPath, ['tools/reference.mjs', '--check']);
+mkdirSync('test-results', { recursive: true });
 run(process.execPath, [
   '--experimental-vm-modules',
   '--no-warnings',
