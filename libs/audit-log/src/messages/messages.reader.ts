@@ -9,6 +9,7 @@ import { entryJson } from './entry-json.js';
 
 const STREAM = 'AUDIT';
 const BATCH = 500;
+const MAX_WAITING = 5000;
 const RETRY_MS = 500;
 
 // SQLSTATE classes by which PostgreSQL says that it cannot take these data, whenever it is asked.
@@ -77,20 +78,29 @@ export class MessagesReader {
       deliver_policy: DeliverPolicy.StartSequence,
       opt_start_seq: position.seq + 1,
     });
-    const messages = await consumer.consume({ max_messages: BATCH });
+    const waiting: JsMsg[] = [];
+    let ended = false;
+    let wake = (): void => undefined;
+    const messages = await consumer.consume({
+      max_messages: BATCH,
+      callback: (message) => {
+        waiting.push(message);
+        // The consumer fetches ahead without asking: it is made anew when what waits has been written.
+        if (waiting.length >= MAX_WAITING) void this.messages?.close();
+        wake();
+      },
+    });
     this.messages = messages;
-    if (!this.owner) await messages.close();
-    // The iterator asks for more only when it has been read, so that no more than a batch waits in memory.
-    let batch: JsMsg[] = [];
-    for await (const message of messages) {
-      batch.push(message);
-      // Not getPending(), which also counts the iterator's own requests for more that it has made already.
-      const waiting = messages.getReceived() > messages.getProcessed();
-      if (waiting && batch.length < BATCH) continue;
-      if (!this.owner) return;
-      await this.commit(batch, position);
-      batch = [];
+    void messages.closed().then(() => {
+      ended = true;
+      wake();
+    });
+    while (this.owner) {
+      if (waiting.length > 0) await this.commit(waiting.splice(0, BATCH), position);
+      else if (ended) return;
+      else await new Promise<void>((resolve) => (wake = resolve));
     }
+    await messages.close();
   }
 
   private async commit(batch: JsMsg[], position: Position): Promise<void> {
