@@ -135,7 +135,7 @@ describe('every acknowledged message is stored once and routed once', () => {
     await eventually(async () => (await waiting()) === 1);
     await eventually(async () => (await waiting()) === 0);
 
-    const tenant = { name: 'limited', limits: { bulksPerMinute: 3 } };
+    const tenant = { name: 'limited', settings: { http: { maximumBulksPerMinute: 3 } } };
     const answer = await bus.request(createTenant.subject, JSON.stringify(tenant), { timeout: 5000 });
     const { masterKey } = answer.json<{ ok: { masterKey: string } }>().ok;
     const limited = apiClient(e2e.platform.httpUrl, masterKey);

@@ -47,16 +47,18 @@ ${Object.entries(ERRORS)
 
 const limits = `# Limits
 
-What a tenant may use. The offer of a tenant can change the values marked so; the others are equal for all.
-The first tenant of an installation has an offer without these limits, except for how long data is kept.
+What a tenant may use. Where a setting is named, the tenant's offer settings can set another value; \`null\` is no
+limit. The others are equal for all. \`{"rateLimiting": false}\` in the section \`http\` or \`mqtt\` switches all limits
+per second, minute and hour of that interface off. The first tenant of an installation has an offer without limits that
+an offer can set, except for how long data is kept.
 ${generated}
 
-| limit | default | by offer | of what |
+| limit | default | setting | of what |
 |---|---:|---|---|
 ${Object.entries(LIMITS)
   .map(
-    ([name, { value, adjustable, about }]) =>
-      `| \`${name}\` | ${value ?? 'none'} | ${adjustable === 'offer' ? 'yes' : ''} | ${cell(about)} |`,
+    ([name, limit]) =>
+      `| \`${name}\` | ${limit.value ?? 'none'} | ${'setting' in limit ? `\`${limit.setting}\`` : ''} | ${cell(limit.about)} |`,
   )
   .join('\n')}
 `;

@@ -1,5 +1,6 @@
+import type { AccountType } from '@orrery/core/auth';
 import { defineRpc } from '@orrery/core/bus';
-import type { LimitValues } from '@orrery/core/limits';
+import type { SectionContents } from '@orrery/core/limits';
 
 /** A tenant account with its master API key (manual 4.1 and 4.3). */
 export interface CreatedTenant {
@@ -9,11 +10,20 @@ export interface CreatedTenant {
   masterKey: string;
 }
 
+export interface NewTenant {
+  name: string;
+  /** CUSTOMER when absent. */
+  accountType?: AccountType;
+  parentId?: string;
+  /** Contents of its offer settings; the limits of an empty offer are the defaults of chapter 23. */
+  settings?: SectionContents;
+  /** Value of the master key; generated when absent. */
+  masterKey?: string;
+}
+
 /**
- * Creates a tenant account. Asked by the bootstrap and by whoever manages tenants, never by a tenant.
+ * Creates an active tenant account without user and subscriptions. Asked by whoever operates the platform, never by a
+ * tenant: vendors create customers over REST.
  * @throws CONFLICT when the name is taken.
  */
-export const createTenant = defineRpc<{ name: string; limits?: LimitValues; masterKey?: string }, CreatedTenant>(
-  'identity',
-  'createTenant',
-);
+export const createTenant = defineRpc<NewTenant, CreatedTenant>('identity', 'createTenant');

@@ -1,2 +1,2 @@
 export * from './api-keys.js';
-export { ROLES, type Role } from './roles.js';
+export { PROFILES, ROLES, type Role } from './roles.js';

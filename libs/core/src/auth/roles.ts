@@ -23,4 +23,12 @@ export const ROLES = [
   'LOGS_R',
 ] as const;
 
+/** Sets of roles that users are given (manual 4.4): the User profile changes nothing but keys and settings. */
+export const PROFILES = {
+  ADMIN: ROLES,
+  USER: ROLES.filter(
+    (role) => !['USER_W', 'DEVICE_W', 'CAMPAIGN_W', 'DATA_W', 'DATA_PROCESSING_W', 'BUS_CONFIG_W'].includes(role),
+  ),
+} as const satisfies Record<string, readonly Role[]>;
+
 export type Role = (typeof ROLES)[number];

@@ -25,6 +25,48 @@ export const configSchema = z.object({
     .min(16, 'expected at least 16 characters')
     .optional()
     .describe('Master API key of the first tenant. Generated and printed once when absent.'),
+  ORRERY_BOOTSTRAP_VENDOR_API_KEY: z
+    .string()
+    .min(16, 'expected at least 16 characters')
+    .optional()
+    .describe('Master API key of the first vendor, who creates customers. Generated and printed once when absent.'),
+  ORRERY_BOOTSTRAP_ADMIN_API_KEY: z
+    .string()
+    .min(16, 'expected at least 16 characters')
+    .optional()
+    .describe('Master API key of the administrator, who creates vendors and offers. Generated and printed once.'),
+  ORRERY_BOOTSTRAP_LOGIN: z.string().default('admin').describe('Login of the first user, who has the Admin profile.'),
+  ORRERY_BOOTSTRAP_PASSWORD: optional.describe('Password of the first user. Generated and printed once when absent.'),
+  ORRERY_SESSION_TTL_MS: z.coerce
+    .number()
+    .int()
+    .min(1000)
+    .default(1_800_000)
+    .describe('Milliseconds without a call after which the key of a login ends.'),
+  ORRERY_LOGIN_FAILURES: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .default(5)
+    .describe('Wrong passwords in a row that lock a login.'),
+  ORRERY_LOCK_MS: z.coerce.number().int().min(1).default(900_000).describe('Milliseconds that a login stays locked.'),
+  ORRERY_AUDIT_PER_MINUTE: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .default(100)
+    .describe('Audit log messages a minute that are kept of a tenant, category and subcategory; one more says so.'),
+  SMTP_URL: z
+    .string()
+    .regex(/^smtps?:\/\//, 'expected smtp://user:password@host:port or smtps://...')
+    .optional()
+    .describe('SMTP server for e-mails. Without it they are written into the folder `mail` of the data directory.'),
+  ORRERY_MAIL_FROM: z.string().default('Orrery <orrery@localhost>').describe('Sender of e-mails.'),
+  ORRERY_PUBLIC_URL: z
+    .string()
+    .regex(/^https?:\/\//, 'expected http:// or https://')
+    .default('http://localhost:8080')
+    .describe('Address under which users reach the platform, for what e-mails say.'),
   DATABASE_URL: z
     .string()
     .startsWith('postgres')

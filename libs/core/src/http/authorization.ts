@@ -7,16 +7,23 @@ import {
   SetMetadata,
 } from '@nestjs/common';
 import { Reflector } from '@nestjs/core';
+import { RouteConfig } from '@nestjs/platform-fastify';
 import { ApiExtension, ApiSecurity } from '@nestjs/swagger';
 import type { FastifyRequest } from 'fastify';
-import type { ApiKeyIdentity, ApiKeys, Role } from '../auth/index.js';
+import type { AccountType, ApiKeyIdentity, ApiKeys, Role } from '../auth/index.js';
 import { ApiError } from './errors.js';
 
 const ROLES_KEY = 'orrery.roles';
+const ACCOUNTS_KEY = 'orrery.accounts';
+const PUBLIC_KEY = 'orrery.public';
 
 declare module 'fastify' {
   interface FastifyRequest {
     apiKey?: ApiKeyIdentity;
+  }
+  interface FastifyContextConfig {
+    /** The operation is for those who have no key yet. */
+    public?: boolean;
   }
 }
 
@@ -27,6 +34,15 @@ export const Requires = (...roles: Role[]): MethodDecorator & ClassDecorator =>
     ApiSecurity('apiKey'),
     ApiExtension('x-roles', roles),
   ) as MethodDecorator & ClassDecorator;
+
+/** The operation is for accounts of these types only (manual 21.1). Shown as `x-account-types`. */
+export const ForAccounts = (...types: AccountType[]): MethodDecorator & ClassDecorator =>
+  applyDecorators(SetMetadata(ACCOUNTS_KEY, types), ApiExtension('x-account-types', types)) as MethodDecorator &
+    ClassDecorator;
+
+/** The operation needs no key, such as a login. Shown as `x-public`. */
+export const Public = (): MethodDecorator =>
+  applyDecorators(SetMetadata(PUBLIC_KEY, true), RouteConfig({ public: true }), ApiExtension('x-public', true));
 
 /** The key of the request. */
 export const Key = createParamDecorator(
@@ -43,35 +59,48 @@ export class UnreadableBody {
 export async function authenticate(apiKeys: ApiKeys, request: FastifyRequest): Promise<void> {
   const value = request.headers['x-api-key'];
   if (typeof value !== 'string' || value === '') throw new ApiError('FORBIDDEN', 'the header X-API-Key is missing');
-  const { state, key } = await apiKeys.find(value);
+  const { state, key, hash } = await apiKeys.find(value);
   if (state === 'unknown') throw new ApiError('FORBIDDEN', 'unknown API key');
   if (state === 'invalid') throw new ApiError('UNAUTHORIZED');
   // A key restricted to FIFOs can be used over MQTT only (manual 4.3).
   if (key!.fifos.length > 0) throw new ApiError('FORBIDDEN', 'this API key is restricted to FIFOs');
+  await apiKeys.extend(hash, key!);
   request.apiKey = key!;
 }
 
-/** Lets a request pass that holds the operation's roles. An operation that states none is closed. */
+/** Refuses what belongs to a section of the offer that is switched off (manual 21.2). @throws ApiError 403 */
+export function requireSection(key: ApiKeyIdentity, section: string): void {
+  if (key.disabledSections.includes(section)) throw new ApiError('GENERIC_OFFER_DISABLED_ERROR', { section });
+}
+
+/** Lets a request pass that holds the operation's roles. An operation that states neither roles nor `Public` is closed. */
 @Injectable()
 export class RolesGuard implements CanActivate {
   private readonly reflector = new Reflector();
 
   canActivate(context: ExecutionContext): boolean {
-    const roles = this.reflector.getAllAndOverride<Role[] | undefined>(ROLES_KEY, [
-      context.getHandler(),
-      context.getClass(),
-    ]);
     const request = context.switchToHttp().getRequest<FastifyRequest>();
-    const { apiKey } = request;
-    if (!roles || !apiKey) throw new ApiError('FORBIDDEN');
-    if (!roles.every((role) => apiKey.roles.includes(role)))
-      throw new ApiError('GENERIC_ACTION_FORBIDDEN_ERROR', {
-        missing: roles.filter((role) => !apiKey.roles.includes(role)),
-      });
+    if (!this.stated<boolean>(context, PUBLIC_KEY)) this.checkKey(context, request.apiKey);
     if (request.body instanceof UnreadableBody)
       throw new ApiError('GENERIC_INVALID_PARAMETER_ERROR', [
         { field: 'body', expected: `JSON (${request.body.reason})` },
       ]);
     return true;
+  }
+
+  private checkKey(context: ExecutionContext, apiKey: ApiKeyIdentity | undefined): void {
+    const roles = this.stated<Role[]>(context, ROLES_KEY);
+    if (!roles || !apiKey) throw new ApiError('FORBIDDEN');
+    const accounts = this.stated<AccountType[]>(context, ACCOUNTS_KEY);
+    if (accounts && !accounts.includes(apiKey.accountType))
+      throw new ApiError('GENERIC_ACTION_FORBIDDEN_ERROR', { accountTypes: accounts });
+    if (!roles.every((role) => apiKey.roles.includes(role)))
+      throw new ApiError('GENERIC_ACTION_FORBIDDEN_ERROR', {
+        missing: roles.filter((role) => !apiKey.roles.includes(role)),
+      });
+  }
+
+  private stated<Value>(context: ExecutionContext, name: string): Value | undefined {
+    return this.reflector.getAllAndOverride<Value | undefined>(name, [context.getHandler(), context.getClass()]);
   }
 }

@@ -1,4 +1,4 @@
-export { Key, Requires, RolesGuard } from './authorization.js';
+export { ForAccounts, Key, Public, Requires, requireSection, RolesGuard } from './authorization.js';
 export { ErrorFilter, toApiError } from './error.filter.js';
 export {
   ApiError,

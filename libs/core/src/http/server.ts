@@ -47,7 +47,7 @@ export function configureServer(
     // The route, where there is one: the address may be written in other ways (`/%61pi/`, `http://host/api/`).
     if (!(request.routeOptions.url ?? request.url).startsWith('/api/')) return;
     try {
-      await authenticate(apiKeys, request);
+      if (!request.routeOptions.config.public) await authenticate(apiKeys, request);
       const accept = request.headers.accept;
       if (accept && !/\*\/\*|application\/(\*|json)/i.test(accept)) throw new ApiError('NOT_ACCEPTABLE');
       // JSON is the only format, so its declaration is optional (manual 16.1.3).

@@ -29,7 +29,17 @@ export function keyRing(bus: Bus): KeyRing {
     grant(tenantId, options = {}) {
       const value = randomBytes(16).toString('hex');
       const id = randomBytes(12).toString('hex');
-      keys.set(hashApiKey(value), { id, tenantId, roles: [...ROLES], fifos: [], active: true, limits: {}, ...options });
+      keys.set(hashApiKey(value), {
+        id,
+        tenantId,
+        accountType: 'CUSTOMER',
+        roles: [...ROLES],
+        fifos: [],
+        active: true,
+        limits: {},
+        disabledSections: [],
+        ...options,
+      });
       return { id, value };
     },
     change(value, change) {

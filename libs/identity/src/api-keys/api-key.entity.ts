@@ -1,5 +1,5 @@
-import type { Role } from '@orrery/core/auth';
-import type { LimitValues } from '@orrery/core/limits';
+import type { AccountType, Role } from '@orrery/core/auth';
+import type { OfferSettings } from '@orrery/core/limits';
 import { Column, Entity, PrimaryColumn } from 'typeorm';
 
 /** An API key as it was granted (manual 4.3). Its value is not kept, only its hash. */
@@ -42,6 +42,21 @@ export class ApiKey {
 
   @Column('timestamptz', { name: 'debug_until', nullable: true })
   debugUntil!: Date | null;
+
+  /** The user whose login issued the key; null for every other key. */
+  @Column('text', { name: 'user_id', nullable: true })
+  userId!: string | null;
+
+  /** Milliseconds from the last use of a login's key to its end. */
+  @Column('integer', { name: 'session_ttl_ms', nullable: true })
+  sessionTtlMs!: number | null;
+
+  /** CA certificates that sign the certificates of the key's clients (manual 6.3.4). */
+  @Column('text', { name: 'ca_cert_ids', array: true })
+  caCertIds!: string[];
+
+  @Column('boolean', { name: 'client_cert_required' })
+  clientCertRequired!: boolean;
 }
 
 /** A key with what its ancestors and its tenant leave of it: `roles`, `from` and `to` are narrowed to theirs. */
@@ -51,6 +66,9 @@ export class ApiKeyInForce extends ApiKey {
   @Column('boolean', { name: 'in_force' })
   inForce!: boolean;
 
-  @Column('jsonb')
-  limits!: LimitValues;
+  @Column('text', { name: 'account_type' })
+  accountType!: AccountType;
+
+  @Column('jsonb', { name: 'offer_settings' })
+  offerSettings!: OfferSettings;
 }

@@ -1,7 +1,7 @@
 import { type ApiKeyIdentity, type Role } from '@orrery/core/auth';
 import type { Database } from '@orrery/core/database';
 import { ApiError, invalidParameter } from '@orrery/core/http';
-import { limitOf } from '@orrery/core/limits';
+import { disabledSections, limitOf, limitsOf } from '@orrery/core/limits';
 import { type EntityManager, IsNull, Not } from 'typeorm';
 import { Tenant } from '../tenants/tenant.entity.js';
 import type { ApiKeyChanges, ApiKeyCreation, DebugMode } from './api-key.dto.js';
@@ -19,13 +19,21 @@ export class ApiKeysService {
     return {
       id: key.id,
       tenantId: key.tenantId,
+      accountType: key.accountType,
       roles: key.roles,
       fifos: key.fifos,
       active: key.inForce,
-      limits: key.limits,
+      limits: limitsOf(key.offerSettings),
+      disabledSections: disabledSections(key.offerSettings),
       ...(key.from ? { from: key.from.getTime() } : {}),
       ...(key.to ? { to: key.to.getTime() } : {}),
       ...(key.debugUntil ? { debugUntil: key.debugUntil.getTime() } : {}),
+      ...(key.userId !== null && key.sessionTtlMs !== null
+        ? { session: { userId: key.userId, ttlMs: key.sessionTtlMs } }
+        : {}),
+      ...(key.caCertIds.length > 0 || key.clientCertRequired
+        ? { clientCert: { caCertIds: key.caCertIds, required: key.clientCertRequired } }
+        : {}),
     };
   }
 
@@ -33,12 +41,12 @@ export class ApiKeysService {
     const { manager } = this.database;
     return Promise.all([
       manager.find(ApiKeyInForce, {
-        where: { tenantId },
+        where: { tenantId, userId: IsNull() },
         order: { created: 'ASC', id: 'ASC' },
         take: size,
         skip: size * page,
       }),
-      manager.countBy(ApiKey, { tenantId }),
+      manager.countBy(ApiKey, { tenantId, userId: IsNull() }),
     ]);
   }
 
@@ -55,7 +63,7 @@ export class ApiKeysService {
       const parent = await find(manager, tenantId, creation.parentId);
       requireRoles(parent.roles, roles);
       checkValidity(creation, parent);
-      const keys = await manager.countBy(ApiKey, { tenantId, parentId: Not(IsNull()) });
+      const keys = await manager.countBy(ApiKey, { tenantId, parentId: Not(IsNull()), userId: IsNull() });
       if (keys >= limitOf(caller.limits, 'apiKeys')) throw new ApiError('GENERIC_QUOTA_EXCEEDED_ERROR');
       const { id, value } = await insertKey(manager, {
         tenantId,
@@ -142,7 +150,10 @@ const toDate = (milliseconds: number | null | undefined): Date | null =>
 
 async function find(manager: EntityManager, tenantId: string, id: string): Promise<ApiKeyInForce> {
   // What is no id is not asked of PostgreSQL, which refuses some characters.
-  const key = /^[0-9a-f]{24}$/.test(id) ? await manager.findOneBy(ApiKeyInForce, { tenantId, id }) : null;
+  // Keys of logins are managed by logging in and out.
+  const key = /^[0-9a-f]{24}$/.test(id)
+    ? await manager.findOneBy(ApiKeyInForce, { tenantId, id, userId: IsNull() })
+    : null;
   if (!key) throw new ApiError('NOT_FOUND');
   return key;
 }

@@ -1,6 +1,6 @@
 import { ROLES } from '@orrery/core/auth';
 import { callRpc, type Bus } from '@orrery/core/bus';
-import { type LimitValues, UNLIMITED_OFFER } from '@orrery/core/limits';
+import { type SectionContents, UNLIMITED_CONTENTS } from '@orrery/core/limits';
 import {
   type ApiAnswer,
   type ApiClient,
@@ -52,8 +52,8 @@ interface Account {
 }
 
 let accounts = 0;
-async function account(limits: LimitValues = UNLIMITED_OFFER): Promise<Account> {
-  const { masterKey, masterKeyId } = await callRpc(bus, createTenant, { name: `account ${++accounts}`, limits });
+async function account(settings: SectionContents = UNLIMITED_CONTENTS): Promise<Account> {
+  const { masterKey, masterKeyId } = await callRpc(bus, createTenant, { name: `account ${++accounts}`, settings });
   const api = apiClient(platform.url, masterKey);
   const create = (fields: Record<string, unknown>) => api.post<KeyBody>(PATH, { parentId: masterKeyId, ...fields });
   return {

@@ -5,7 +5,7 @@ import { writeOutbox } from '@orrery/core/database';
 import type { EntityManager } from 'typeorm';
 import { ApiKey } from './api-key.entity.js';
 
-export type NewKey = Omit<ApiKey, 'id' | 'hash' | 'created' | 'debugUntil'>;
+export type NewKey = Pick<ApiKey, 'tenantId' | 'parentId' | 'label' | 'roles'> & Partial<Omit<ApiKey, 'id' | 'hash'>>;
 
 /** Stores a new key. @returns its value, which is not kept. */
 export async function insertKey(
@@ -14,7 +14,8 @@ export async function insertKey(
   value = randomBytes(24).toString('base64url'),
 ): Promise<{ id: string; value: string }> {
   const id = randomBytes(12).toString('hex');
-  await manager.insert(ApiKey, { ...key, id, hash: hashApiKey(value) });
+  const unrestricted = { fifos: [], active: true, caCertIds: [], clientCertRequired: false };
+  await manager.insert(ApiKey, { ...unrestricted, ...key, id, hash: hashApiKey(value) });
   return { id, value };
 }
 

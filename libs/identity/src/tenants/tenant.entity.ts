@@ -1,4 +1,5 @@
-import type { LimitValues } from '@orrery/core/limits';
+import type { AccountType } from '@orrery/core/auth';
+import type { OfferSettings, SectionContents } from '@orrery/core/limits';
 import { Column, Entity, PrimaryColumn } from 'typeorm';
 
 /** The isolated space of one customer (manual 4.1). */
@@ -10,11 +11,32 @@ export class Tenant {
   @Column('text')
   name!: string;
 
-  @Column('jsonb')
-  limits!: LimitValues;
+  @Column('text', { name: 'account_type' })
+  accountType!: AccountType;
 
-  @Column('boolean', { default: true })
+  /** The vendor of a customer, the administrator of a vendor. */
+  @Column('text', { name: 'parent_id', nullable: true })
+  parentId!: string | null;
+
+  /** Vendors that may manage this vendor's customers too (manual 21.2). */
+  @Column('text', { name: 'support_vendor_ids', array: true })
+  supportVendorIds!: string[];
+
+  /** Written by BSS rules alone (manual 21.3). */
+  @Column('jsonb', { name: 'offer_settings' })
+  offerSettings!: OfferSettings;
+
+  /** What the tenant keeps for itself, such as preferences of its portal; section by section. */
+  @Column('jsonb', { name: 'user_settings' })
+  userSettings!: SectionContents;
+
+  /** False while the tenant is deactivated: nobody can use its keys. */
+  @Column('boolean')
   active!: boolean;
+
+  /** When its removal was ordered; it is removed 7 days later (manual 21.6). */
+  @Column('timestamptz', { name: 'deletion_ordered', nullable: true })
+  deletionOrdered!: Date | null;
 
   @Column('timestamptz', { default: () => 'now()' })
   created!: Date;

@@ -2,18 +2,11 @@ import { randomBytes } from 'node:crypto';
 import { ROLES } from '@orrery/core/auth';
 import type { Database } from '@orrery/core/database';
 import { ApiError, invalidParameter } from '@orrery/core/http';
-import { type LimitValues, UNLIMITED_OFFER } from '@orrery/core/limits';
+import { newSettings, UNLIMITED_CONTENTS } from '@orrery/core/limits';
 import { type EntityManager, QueryFailedError } from 'typeorm';
 import { announce, insertKey } from '../api-keys/key-changes.js';
-import type { CreatedTenant } from '../contract.js';
+import type { CreatedTenant, NewTenant } from '../contract.js';
 import { Tenant } from './tenant.entity.js';
-
-export interface NewTenant {
-  name: string;
-  limits?: LimitValues;
-  /** Value of the master key; generated when absent. */
-  masterKey?: string;
-}
 
 const UNIQUE_VIOLATION = '23505';
 
@@ -37,14 +30,23 @@ export class TenantsService {
 
 async function insertTenant(
   manager: EntityManager,
-  { name, limits = {}, masterKey }: NewTenant,
+  { name, accountType = 'CUSTOMER', parentId, settings = {}, masterKey }: NewTenant,
 ): Promise<CreatedTenant> {
   const tenantId = randomBytes(12).toString('hex');
   try {
-    await manager.insert(Tenant, { id: tenantId, name, limits: limits as object });
+    await manager.insert(Tenant, {
+      id: tenantId,
+      name,
+      accountType,
+      parentId: parentId ?? null,
+      supportVendorIds: [],
+      offerSettings: newSettings(settings) as object,
+      userSettings: {},
+      active: true,
+    });
     const { id, value } = await insertKey(
       manager,
-      { tenantId, parentId: null, label: 'master', roles: [...ROLES], fifos: [], active: true, from: null, to: null },
+      { tenantId, parentId: null, label: 'master', roles: [...ROLES] },
       masterKey,
     );
     // A value that was chosen may have been tried, and be remembered as unknown.
@@ -72,7 +74,7 @@ export function bootstrapTenant(
     if (await manager.existsBy(Tenant, {})) return { created: false };
     const { masterKey } = await insertTenant(manager, {
       name,
-      limits: UNLIMITED_OFFER,
+      settings: UNLIMITED_CONTENTS,
       ...(options.apiKey === undefined ? {} : { masterKey: options.apiKey }),
     });
     return { created: true, masterKey };
