@@ -9,13 +9,14 @@ import { identityMigrations } from './migrations.js';
 import { Tenant } from './tenants/tenant.entity.js';
 import { TenantsController } from './tenants/tenants.controller.js';
 import { TenantsService } from './tenants/tenants.service.js';
+import { User } from './users/user.entity.js';
 
 export { bootstrapTenant } from './tenants/tenants.service.js';
 
 /** Tenants and their API keys; answers every service who the holder of a key is. */
 export const identity: Service = {
   name: 'identity',
-  schema: { name: 'identity', entities: [Tenant, ApiKey, ApiKeyInForce], migrations: identityMigrations },
+  schema: { name: 'identity', entities: [Tenant, User, ApiKey, ApiKeyInForce], migrations: identityMigrations },
   restPaths: ['/api/v0/apiKeys', '/api/v0/tenants'],
   build({ bus, database, roles }) {
     const tenants = new TenantsService(database);

@@ -136,4 +136,41 @@ class Accounts1700000200000 implements MigrationInterface {
   }
 }
 
-export const identityMigrations = [Identity1700000100000, Accounts1700000200000];
+class Logins1700000310000 implements MigrationInterface {
+  async up(runner: QueryRunner): Promise<void> {
+    await runner.query(`
+      CREATE TABLE user_tokens (
+        tenant_id text NOT NULL,
+        user_id text NOT NULL,
+        purpose text NOT NULL CHECK (purpose IN ('activation', 'reset')),
+        -- Null until the mail is being made. The token itself is known to its mail alone.
+        hash text UNIQUE,
+        expires timestamptz,
+        requested timestamptz NOT NULL DEFAULT now(),
+        -- When the mail is to be sent; null when it was.
+        due timestamptz DEFAULT now(),
+        attempts integer NOT NULL DEFAULT 0,
+        PRIMARY KEY (tenant_id, user_id, purpose),
+        FOREIGN KEY (tenant_id, user_id) REFERENCES users ON DELETE CASCADE
+      )`);
+    // Mails that wait.
+    await runner.query('CREATE INDEX user_tokens_due ON user_tokens (due) WHERE due IS NOT NULL');
+    await runner.query(`
+      CREATE TABLE login_failures (
+        -- Digest of the login, whether a user has it or not: logins are unique on the platform.
+        login_hash text PRIMARY KEY,
+        -- Wrong passwords in a row.
+        failures integer NOT NULL,
+        last timestamptz NOT NULL DEFAULT now()
+      )`);
+    // What the hourly job forgets.
+    await runner.query('CREATE INDEX login_failures_last ON login_failures (last)');
+    await runner.query('CREATE INDEX api_keys_session_end ON api_keys (valid_to) WHERE user_id IS NOT NULL');
+  }
+
+  async down(runner: QueryRunner): Promise<void> {
+    await runner.query('DROP INDEX api_keys_session_end; DROP TABLE login_failures, user_tokens');
+  }
+}
+
+export const identityMigrations = [Identity1700000100000, Accounts1700000200000, Logins1700000310000];

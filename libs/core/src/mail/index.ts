@@ -1,0 +1,1 @@
+export { isMailAddress, MAX_ADDRESS_LENGTH } from './address.js';
