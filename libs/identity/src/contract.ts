@@ -27,3 +27,12 @@ export interface NewTenant {
  * @throws CONFLICT when the name is taken.
  */
 export const createTenant = defineRpc<NewTenant, CreatedTenant>('identity', 'createTenant');
+
+/**
+ * The PEM of a CA certificate of the tenant. It never changes, and no key refers to one that is deleted: it may be kept.
+ * @throws NOT_FOUND
+ */
+export const findCaCertificate = defineRpc<{ tenantId: string; id: string }, { certificate: string }>(
+  'identity',
+  'findCaCertificate',
+);

@@ -4,7 +4,10 @@ import type { Service } from '@orrery/core/service';
 import { ApiKey, ApiKeyInForce } from './api-keys/api-key.entity.js';
 import { ApiKeysController } from './api-keys/api-keys.controller.js';
 import { ApiKeysService } from './api-keys/api-keys.service.js';
-import { createTenant } from './contract.js';
+import { CaCertificate } from './certificates/ca-certificate.entity.js';
+import { CaCertificatesController } from './certificates/ca-certificates.controller.js';
+import { CaCertificatesService } from './certificates/ca-certificates.service.js';
+import { createTenant, findCaCertificate } from './contract.js';
 import { identityMigrations } from './migrations.js';
 import { Tenant } from './tenants/tenant.entity.js';
 import { TenantsController } from './tenants/tenants.controller.js';
@@ -16,17 +19,23 @@ export { bootstrapTenant } from './tenants/tenants.service.js';
 /** Tenants and their API keys; answers every service who the holder of a key is. */
 export const identity: Service = {
   name: 'identity',
-  schema: { name: 'identity', entities: [Tenant, User, ApiKey, ApiKeyInForce], migrations: identityMigrations },
-  restPaths: ['/api/v0/apiKeys', '/api/v0/tenants'],
+  schema: {
+    name: 'identity',
+    entities: [Tenant, User, ApiKey, ApiKeyInForce, CaCertificate],
+    migrations: identityMigrations,
+  },
+  restPaths: ['/api/v0/apiKeys', '/api/v0/certificates', '/api/v0/tenants'],
   build({ bus, database, roles }) {
     const tenants = new TenantsService(database);
     const keys = new ApiKeysService(database);
+    const certificates = new CaCertificatesService(database);
     let answering: Array<ReturnType<typeof serveRpc>> = [];
     return {
-      controllers: [ApiKeysController, TenantsController],
+      controllers: [ApiKeysController, CaCertificatesController, TenantsController],
       providers: [
         { token: TenantsService, value: tenants },
         { token: ApiKeysService, value: keys },
+        { token: CaCertificatesService, value: certificates },
       ],
       running: [
         {
@@ -35,6 +44,10 @@ export const identity: Service = {
             answering = [
               serveRpc(bus, findApiKey, async ({ hash }) => ({ key: (await keys.identify(hash)) ?? null })),
               serveRpc(bus, createTenant, (tenant) => tenants.create(tenant)),
+              serveRpc(bus, findCaCertificate, async ({ tenantId, id }) => {
+                const { certificate } = await certificates.get(tenantId, id);
+                return { certificate };
+              }),
             ];
           },
           async stop() {

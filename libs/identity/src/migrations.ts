@@ -173,4 +173,28 @@ class Logins1700000310000 implements MigrationInterface {
   }
 }
 
-export const identityMigrations = [Identity1700000100000, Accounts1700000200000, Logins1700000310000];
+class CaCertificates1700000500000 implements MigrationInterface {
+  async up(runner: QueryRunner): Promise<void> {
+    await runner.query(`
+      CREATE TABLE ca_certificates (
+        tenant_id text NOT NULL REFERENCES tenants ON DELETE CASCADE,
+        id text NOT NULL,
+        certificate text NOT NULL,
+        comment text,
+        expires timestamptz NOT NULL,
+        created timestamptz NOT NULL DEFAULT now(),
+        PRIMARY KEY (tenant_id, id)
+      )`);
+  }
+
+  async down(runner: QueryRunner): Promise<void> {
+    await runner.query('DROP TABLE ca_certificates');
+  }
+}
+
+export const identityMigrations = [
+  Identity1700000100000,
+  Accounts1700000200000,
+  Logins1700000310000,
+  CaCertificates1700000500000,
+];

@@ -8,6 +8,7 @@ import {
   IsBoolean,
   IsIn,
   IsInt,
+  IsObject,
   IsOptional,
   IsString,
   Length,
@@ -23,11 +24,13 @@ const LAST_INSTANT = 253_402_300_799_999;
 const DEFAULT_DEBUG_SECONDS = 900;
 const MAX_DEBUG_SECONDS = 365 * 24 * 3600;
 const MAX_FIFOS = 100;
+const MAX_CA_CERTIFICATES = 100;
 
 const PRINTABLE = /^\P{Cc}*$/u;
 const INSTANT = { message: 'epoch milliseconds' };
 const LABEL = { message: 'a text of at most 256 characters' };
 const FIFOS = { message: `at most ${MAX_FIFOS} names of FIFOs` };
+const CA_CERTIFICATES = { message: `at most ${MAX_CA_CERTIFICATES} ids of CA certificates` };
 const DEBUG_SECONDS = { message: `a whole number of seconds from 1 to ${MAX_DEBUG_SECONDS}` };
 
 /** FIFOs that a key is restricted to (manual 4.3). */
@@ -40,7 +43,22 @@ export class ApiKeyScope {
   fifos!: string[];
 }
 
-/** Fields of a key that can be changed. Null removes `from`, `to` and `scope`. */
+/** Client certificates that the MQTT clients of a key present (manual 6.3.4). */
+export class ClientCertificates {
+  @ApiProperty({ type: [String], description: 'ids of the CA certificates that sign them' })
+  @IsArray(CA_CERTIFICATES)
+  @ArrayMaxSize(MAX_CA_CERTIFICATES, CA_CERTIFICATES)
+  @Length(1, 255, { each: true, ...CA_CERTIFICATES })
+  @Matches(PRINTABLE, { each: true, ...CA_CERTIFICATES })
+  caCertIds!: string[];
+
+  @ApiPropertyOptional({ type: Boolean, default: false, description: 'false: one that is presented is still checked' })
+  @IsOptional()
+  @IsBoolean({ message: 'true or false' })
+  required?: boolean | null;
+}
+
+/** Fields of a key that can be changed. Null removes `from`, `to`, `scope` and `clientCert`. */
 export class ApiKeyChanges {
   @ApiPropertyOptional({ type: String })
   @IsOptional()
@@ -79,6 +97,13 @@ export class ApiKeyChanges {
   @ValidateNested({ message: 'an object with fifos' })
   @Type(() => ApiKeyScope)
   scope?: ApiKeyScope | null;
+
+  @ApiPropertyOptional({ type: ClientCertificates })
+  @IsOptional()
+  @IsObject({ message: 'an object with caCertIds and required' })
+  @ValidateNested({ message: 'an object with caCertIds and required' })
+  @Type(() => ClientCertificates)
+  clientCert?: ClientCertificates | null;
 }
 
 export class ApiKeyCreation extends ApiKeyChanges {
@@ -124,6 +149,9 @@ export class ApiKeyView {
 
   @ApiProperty()
   scope!: ApiKeyScope;
+
+  @ApiPropertyOptional({ description: 'absent when the key has nothing to do with client certificates' })
+  clientCert?: ClientCertificates;
 
   @ApiProperty()
   creationTs!: number;

@@ -78,6 +78,7 @@ function view(key: ApiKeyInForce): ApiKeyView {
     active: key.active,
     masterKey: key.parentId === null,
     scope: { fifos: key.fifos },
+    ...(key.caCertIds.length > 0 ? { clientCert: { caCertIds: key.caCertIds, required: key.clientCertRequired } } : {}),
     creationTs: key.created.getTime(),
     ...(key.from ? { from: key.from.getTime() } : {}),
     ...(key.to ? { to: key.to.getTime() } : {}),

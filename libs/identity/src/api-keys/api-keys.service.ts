@@ -3,8 +3,9 @@ import type { Database } from '@orrery/core/database';
 import { ApiError, invalidParameter } from '@orrery/core/http';
 import { disabledSections, limitOf, limitsOf } from '@orrery/core/limits';
 import { type EntityManager, IsNull, Not } from 'typeorm';
+import { requireCaCertificates } from '../certificates/ca-certificates.service.js';
 import { Tenant } from '../tenants/tenant.entity.js';
-import type { ApiKeyChanges, ApiKeyCreation, DebugMode } from './api-key.dto.js';
+import type { ApiKeyChanges, ApiKeyCreation, ClientCertificates, DebugMode } from './api-key.dto.js';
 import { ApiKey, ApiKeyInForce } from './api-key.entity.js';
 import { announce, insertKey } from './key-changes.js';
 
@@ -63,6 +64,7 @@ export class ApiKeysService {
       const parent = await find(manager, tenantId, creation.parentId);
       requireRoles(parent.roles, roles);
       checkValidity(creation, parent);
+      const certificates = await clientCertificates(manager, tenantId, creation.clientCert);
       const keys = await manager.countBy(ApiKey, { tenantId, parentId: Not(IsNull()), userId: IsNull() });
       if (keys >= limitOf(caller.limits, 'apiKeys')) throw new ApiError('GENERIC_QUOTA_EXCEEDED_ERROR');
       const { id, value } = await insertKey(manager, {
@@ -74,6 +76,7 @@ export class ApiKeysService {
         active: creation.active ?? true,
         from: toDate(creation.from),
         to: toDate(creation.to),
+        ...certificates,
       });
       return { key: await find(manager, tenantId, id), value };
     });
@@ -91,6 +94,8 @@ export class ApiKeysService {
       if (changes.scope !== undefined) update.fifos = changes.scope?.fifos ?? [];
       if (changes.from !== undefined) update.from = toDate(changes.from);
       if (changes.to !== undefined) update.to = toDate(changes.to);
+      if (changes.clientCert !== undefined)
+        Object.assign(update, await clientCertificates(manager, tenantId, changes.clientCert));
       const changed = Object.keys(update);
       if (changed.length === 0) return key;
       if (key.parentId === null) {
@@ -147,6 +152,19 @@ export class ApiKeysService {
 
 const toDate = (milliseconds: number | null | undefined): Date | null =>
   typeof milliseconds === 'number' ? new Date(milliseconds) : null;
+
+async function clientCertificates(
+  manager: EntityManager,
+  tenantId: string,
+  asked: ClientCertificates | null | undefined,
+): Promise<Pick<ApiKey, 'caCertIds' | 'clientCertRequired'>> {
+  const caCertIds = [...new Set(asked?.caCertIds ?? [])];
+  const clientCertRequired = asked?.required ?? false;
+  if (clientCertRequired && caCertIds.length === 0)
+    throw invalidParameter('clientCert.caCertIds', 'at least one id, because a client certificate is required');
+  await requireCaCertificates(manager, tenantId, caCertIds);
+  return { caCertIds, clientCertRequired };
+}
 
 async function find(manager: EntityManager, tenantId: string, id: string): Promise<ApiKeyInForce> {
   // What is no id is not asked of PostgreSQL, which refuses some characters.
