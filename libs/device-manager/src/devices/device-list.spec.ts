@@ -181,7 +181,7 @@ describe('filters', () => {
   });
 
   it('refuses what it cannot answer', async () => {
-    for (const query of ['filterQuery=tags==demo', 'name=a%00b', 'property.%00=1', 'id=a&id=b', 'tags=a%00'])
+    for (const query of ['name=a%00b', 'property.%00=1', 'id=a&id=b', 'tags=a%00'])
       expect([query, await codeOf(query)]).toEqual([query, BAD]);
     expect(await ids("name=';DROP TABLE devices;--")).toEqual([]);
   });

@@ -3,7 +3,9 @@ import { invalidParameter } from '@orrery/core/http';
 import type { SelectQueryBuilder } from 'typeorm';
 import { INTERFACE_STATUSES } from '../connectors/connector.js';
 import { checkQuery, type ListQuery, several, single } from '../list-query.js';
+import { compileRsql } from '../rsql/rsql.js';
 import { Device } from './device.entity.js';
+import { DEVICE_FILTER } from './device-filter.js';
 
 /** What a list of devices asks for (manual 5.3.2.1). */
 export interface DeviceList {
@@ -57,8 +59,6 @@ const SORTS: Record<string, (direction: 'ASC' | 'DESC') => string> = {
 /** @throws ApiError 400 for an unknown field, sort key or filter value */
 export function parseDeviceList(query: ListQuery): Pick<DeviceList, 'where' | 'order' | 'fields'> {
   checkQuery(query);
-  if (query['filterQuery'] !== undefined)
-    throw invalidParameter('filterQuery', 'no filterQuery: it is not supported, use the other filters');
   const fields = query['fields'] === undefined ? ['name', 'group', 'tags'] : several(query, 'fields');
   for (const field of fields)
     if (!FIELDS.includes(field)) throw invalidParameter('fields', `some of ${FIELDS.join(', ')}`);
@@ -138,8 +138,20 @@ function interfaceCondition(query: ListQuery): Condition[] {
   ];
 }
 
+function filterCondition(text: string): Condition {
+  const parameters: Condition['parameters'] = {};
+  const sql = compileRsql({ text, parameter: 'filterQuery' }, DEVICE_FILTER, (value) => {
+    const name = `rsql_${Object.keys(parameters).length}`;
+    parameters[name] = value;
+    return `:${name}`;
+  });
+  return { sql, parameters };
+}
+
 function conditions(query: ListQuery): Condition[] {
   const where = interfaceCondition(query);
+  const filterQuery = single(query, 'filterQuery');
+  if (filterQuery !== undefined) where.push(filterCondition(filterQuery));
   const id = single(query, 'id');
   if (id !== undefined) where.push({ sql: 'd.id = :id', parameters: { id } });
   const groupId = single(query, 'groupId');

@@ -33,6 +33,7 @@ const FILTERS: Record<string, string> = {
   'interfaces.status': 'Statuses of which an interface must have one, separated by commas',
   'interfaces.enabled': '`true` or `false`',
   'property.{name}': 'Value of a property',
+  filterQuery: 'RSQL expression of tags, properties.{key}, groupId, groupPath and connector',
   sort: 'id, name, group, created, updated, interfaces.status, interfaces.enabled or interfaces.lastContact; `-` before it descends',
   fields: 'Fields of each device; id, name, group and tags by default',
 };
