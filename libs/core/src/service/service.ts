@@ -24,6 +24,7 @@ import {
 } from '../http/index.js';
 import { RateLimits } from '../limits/index.js';
 import { Jobs } from '../jobs/index.js';
+import { Mailer } from '../mail/index.js';
 import { createLogger, type Logger } from '../telemetry/index.js';
 
 /** What a process does of a service: answers others (REST, RPC, protocols), or works on the bus and the clock. */
@@ -41,6 +42,7 @@ export interface ServiceContext {
   apiKeys: ApiKeys;
   audit: Audit;
   jobs: Jobs;
+  mailer: Mailer;
   rateLimits: RateLimits;
   logger: Logger;
   roles: ServiceRoles;
@@ -96,6 +98,7 @@ export async function bootServices(services: Service[], roles: ServiceRoles, con
   const rateLimits = new RateLimits(config.REDIS_URL, logger);
   const apiKeys = new ApiKeys(bus);
   const audit = new Audit(bus);
+  const mailer = new Mailer(config);
   const health: HealthChecks = {
     nats: async () => void (await bus.connection.flush()),
     redis: () => jobs.ping(),
@@ -129,6 +132,7 @@ export async function bootServices(services: Service[], roles: ServiceRoles, con
       apiKeys,
       audit,
       jobs,
+      mailer,
       rateLimits,
       logger: logger.child({ service: service.name }),
       roles,
