@@ -1,0 +1,1 @@
+export { compileLogic, type Evaluate, LogicError, type LogicOptions, type Operator } from './json-logic.js';
