@@ -68,7 +68,7 @@ export class ApiKeysController {
   }
 }
 
-function view(key: ApiKeyInForce): ApiKeyView {
+export function view(key: ApiKeyInForce): ApiKeyView {
   return {
     id: key.id,
     ...(key.parentId === null ? {} : { parentId: key.parentId }),

@@ -4,7 +4,7 @@ import { ApiError, invalidParameter } from '@orrery/core/http';
 import { disabledSections, limitOf, limitsOf } from '@orrery/core/limits';
 import { type EntityManager, IsNull, Not } from 'typeorm';
 import { requireCaCertificates } from '../certificates/ca-certificates.service.js';
-import { Tenant } from '../tenants/tenant.entity.js';
+import { changing } from '../tenants/changing.js';
 import type { ApiKeyChanges, ApiKeyCreation, ClientCertificates, DebugMode } from './api-key.dto.js';
 import { ApiKey, ApiKeyInForce } from './api-key.entity.js';
 import { announce, insertKey } from './key-changes.js';
@@ -59,7 +59,7 @@ export class ApiKeysService {
   create(caller: ApiKeyIdentity, creation: ApiKeyCreation): Promise<{ key: ApiKeyInForce; value: string }> {
     const { tenantId } = caller;
     const roles = [...new Set(creation.roles ?? [])];
-    return this.changing(tenantId, async (manager) => {
+    return changing(this.database, tenantId, async (manager) => {
       requireRoles(caller.roles, roles);
       const parent = await find(manager, tenantId, creation.parentId);
       requireRoles(parent.roles, roles);
@@ -85,7 +85,7 @@ export class ApiKeysService {
   /** @throws ApiError 400, 403 or 404 */
   change(caller: ApiKeyIdentity, id: string, changes: ApiKeyChanges): Promise<ApiKeyInForce> {
     const { tenantId } = caller;
-    return this.changing(tenantId, async (manager) => {
+    return changing(this.database, tenantId, async (manager) => {
       const key = await find(manager, tenantId, id);
       const update: Partial<ApiKey> = {};
       if (typeof changes.label === 'string') update.label = changes.label;
@@ -121,7 +121,7 @@ export class ApiKeysService {
 
   /** Deletes the key and its descendants. @throws ApiError 403 for the master key, 404 */
   remove(tenantId: string, id: string): Promise<void> {
-    return this.changing(tenantId, async (manager) => {
+    return changing(this.database, tenantId, async (manager) => {
       const key = await find(manager, tenantId, id);
       if (key.parentId === null)
         throw new ApiError('GENERIC_ACTION_FORBIDDEN_ERROR', 'the master key cannot be deleted');
@@ -132,20 +132,12 @@ export class ApiKeysService {
 
   /** Logs the connections of a key for some time (manual 19.2). @throws ApiError 404 */
   setDebugMode(tenantId: string, id: string, { activated, durationSeconds }: DebugMode): Promise<ApiKeyInForce> {
-    return this.changing(tenantId, async (manager) => {
+    return changing(this.database, tenantId, async (manager) => {
       await find(manager, tenantId, id);
       const debugUntil = activated ? new Date(Date.now() + durationSeconds * 1000) : null;
       await manager.update(ApiKey, { tenantId, id }, { debugUntil });
       await announce(manager, tenantId, id);
       return find(manager, tenantId, id);
-    });
-  }
-
-  // One change of a tenant's keys at a time: what is checked of a parent, or counted, still holds when it is written.
-  private changing<Result>(tenantId: string, work: (manager: EntityManager) => Promise<Result>): Promise<Result> {
-    return this.database.transaction(async (manager) => {
-      await manager.findOneOrFail(Tenant, { where: { id: tenantId }, lock: { mode: 'pessimistic_write' } });
-      return work(manager);
     });
   }
 }
@@ -176,7 +168,8 @@ async function find(manager: EntityManager, tenantId: string, id: string): Promi
   return key;
 }
 
-function requireRoles(held: readonly Role[], asked: readonly Role[]): void {
+/** @throws ApiError 403 that names the roles which are not held. */
+export function requireRoles(held: readonly Role[], asked: readonly Role[]): void {
   const missing = asked.filter((role) => !held.includes(role));
   if (missing.length > 0) throw new ApiError('GENERIC_ACTION_FORBIDDEN_ERROR', { missing });
 }

@@ -32,12 +32,20 @@ export async function announce(manager: EntityManager, tenantId: string, id: str
      ) SELECT id, hash FROM changed`,
     [tenantId, id],
   )) as Array<{ id: string; hash: string }>;
-  await writeOutbox(
+  await announceKeys(manager, tenantId, changed);
+}
+
+/** The same for keys without descendants. */
+export const announceKeys = (
+  manager: EntityManager,
+  tenantId: string,
+  keys: ReadonlyArray<{ id: string; hash: string }>,
+): Promise<void> =>
+  writeOutbox(
     manager,
-    changed.map(({ id: keyId, hash }) => ({
+    keys.map(({ id: keyId, hash }) => ({
       subject: controlSubject(API_KEY_CONTROL),
       header: JSON.stringify({ tenantId, keyId, hash } satisfies ApiKeyChange),
       body: '{}',
     })),
   );
-}

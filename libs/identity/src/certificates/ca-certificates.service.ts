@@ -4,7 +4,7 @@ import type { Database } from '@orrery/core/database';
 import { ApiError, invalidParameter } from '@orrery/core/http';
 import { limitOf } from '@orrery/core/limits';
 import { type EntityManager, In } from 'typeorm';
-import { Tenant } from '../tenants/tenant.entity.js';
+import { changing } from '../tenants/changing.js';
 import type { CaCertificateCreation } from './ca-certificate.dto.js';
 import { CaCertificate } from './ca-certificate.entity.js';
 
@@ -19,7 +19,7 @@ export class CaCertificatesService {
   create(caller: ApiKeyIdentity, { certificate, comment }: CaCertificateCreation): Promise<string> {
     const { tenantId } = caller;
     const expires = checkAuthority(certificate);
-    return this.changing(tenantId, async (manager) => {
+    return changing(this.database, tenantId, async (manager) => {
       if ((await manager.countBy(CaCertificate, { tenantId })) >= limitOf(caller.limits, 'caCertificates'))
         throw new ApiError('GENERIC_QUOTA_EXCEEDED_ERROR');
       const id = randomBytes(12).toString('hex');
@@ -39,7 +39,8 @@ export class CaCertificatesService {
 
   /** @throws ApiError 404; 409 that names the API keys which use it: their clients could no longer connect. */
   remove(tenantId: string, id: string): Promise<void> {
-    return this.changing(tenantId, async (manager) => {
+    // A certificate does not go while a key begins to use it.
+    return changing(this.database, tenantId, async (manager) => {
       await find(manager, tenantId, id);
       const users = (await manager.query('SELECT id FROM api_keys WHERE tenant_id = $1 AND $2 = ANY (ca_cert_ids)', [
         tenantId,
@@ -47,14 +48,6 @@ export class CaCertificatesService {
       ])) as Array<{ id: string }>;
       if (users.length > 0) throw new ApiError('CONFLICT', { apiKeyIds: users.map((key) => key.id) });
       await manager.delete(CaCertificate, { tenantId, id });
-    });
-  }
-
-  // Under the lock that changes of keys take too: a certificate does not go while a key begins to use it.
-  private changing<Result>(tenantId: string, work: (manager: EntityManager) => Promise<Result>): Promise<Result> {
-    return this.database.transaction(async (manager) => {
-      await manager.findOneOrFail(Tenant, { where: { id: tenantId }, lock: { mode: 'pessimistic_write' } });
-      return work(manager);
     });
   }
 }
