@@ -15,6 +15,7 @@ export const ERRORS = {
     message: 'The requested service is disabled in your offer settings. Please contact a sales representative.',
   },
   GENERIC_QUOTA_EXCEEDED_ERROR: { status: 403, message: 'A quota of your offer is exceeded.' },
+  DM_GROUP_UNDELETABLE: { status: 403, message: 'Group can’t be deleted: contains devices or sub-groups' },
   NOT_FOUND: { status: 404, message: 'Not found' },
   DM_DEVICE_NOT_FOUND: { status: 404, message: 'Device not found' },
   DM_INTERFACE_NOT_FOUND: { status: 404, message: 'Interface not found' },

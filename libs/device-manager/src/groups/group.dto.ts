@@ -1,19 +1,31 @@
-import { IsOptional, IsString, Matches } from 'class-validator';
+import { applyDecorators } from '@nestjs/common';
+import { IsOptional, Matches } from 'class-validator';
 import { IsText } from '../text.js';
 import type { Group } from './group.entity.js';
 
-export class CreateGroupDto {
-  @IsText(1, 256)
-  @Matches(/^[^/*]*$/, { message: 'a string without `/` and `*`' })
-  pathNode!: string;
+const IsPathNode = (): PropertyDecorator =>
+  applyDecorators(IsText(1, 256), Matches(/^[^/*]*$/, { message: 'a string without `/` and `*`' }));
 
+class GroupPlaceDto {
   @IsOptional()
-  @IsString({ message: 'the id of a group' })
+  @IsText(1, 64)
   parentId?: string | null;
 
   @IsOptional()
   @IsText(0, 2048)
   description?: string | null;
+}
+
+export class CreateGroupDto extends GroupPlaceDto {
+  @IsPathNode()
+  pathNode!: string;
+}
+
+/** What is omitted keeps its value, except the parent, which then is the root group (manual 8.1.3.1). */
+export class UpdateGroupDto extends GroupPlaceDto {
+  @IsOptional()
+  @IsPathNode()
+  pathNode?: string | null;
 }
 
 /** Manual 8.1.1. */

@@ -1,10 +1,10 @@
-import { Body, Controller, Get, Inject, Param, Post, Query, Req, Res } from '@nestjs/common';
+import { Body, Controller, Delete, Get, HttpCode, Inject, Param, Post, Put, Query, Req, Res } from '@nestjs/common';
 import { ApiBody, ApiOperation, ApiQuery, ApiResponse, ApiTags } from '@nestjs/swagger';
 import type { ApiKeyIdentity } from '@orrery/core/auth';
-import { ApiError, ApiPagingV1, Key, pageV1, pagingV1, Requires, wantsTotal } from '@orrery/core/http';
+import { ApiPagingV1, Key, pageV1, pagingV1, Requires, wantsTotal } from '@orrery/core/http';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { checkQuery, type ListQuery, single } from '../list-query.js';
-import { CreateGroupDto, type GroupView } from './group.dto.js';
+import { CreateGroupDto, type GroupView, UpdateGroupDto } from './group.dto.js';
 import { GroupsService } from './groups.service.js';
 
 const GROUP_EXAMPLE = {
@@ -64,8 +64,31 @@ export class GroupsController {
   @Requires('DEVICE_R')
   @ApiOperation({ summary: 'Read a group' })
   @ApiResponse({ status: 200, schema: { example: GROUP_EXAMPLE } })
-  async get(@Key() key: ApiKeyIdentity, @Param('groupId') groupId: string): Promise<GroupView> {
-    if (!/^\w{1,64}$/.test(groupId)) throw new ApiError('DM_GROUP_NOT_FOUND');
+  get(@Key() key: ApiKeyIdentity, @Param('groupId') groupId: string): Promise<GroupView> {
     return this.groups.get(key.tenantId, groupId);
+  }
+
+  @Put(':groupId')
+  @Requires('DEVICE_W')
+  @ApiOperation({ summary: 'Rename or move a group: without parentId it goes below the root group' })
+  @ApiBody({
+    schema: { type: 'object', example: { pathNode: 'paris', parentId: 'P2112f', description: 'City of Paris' } },
+  })
+  @ApiResponse({ status: 200, schema: { example: GROUP_EXAMPLE } })
+  update(
+    @Key() key: ApiKeyIdentity,
+    @Param('groupId') groupId: string,
+    @Body() body: UpdateGroupDto,
+  ): Promise<GroupView> {
+    return this.groups.update(key, groupId, body);
+  }
+
+  @Delete(':groupId')
+  @HttpCode(204)
+  @Requires('DEVICE_W')
+  @ApiOperation({ summary: 'Delete a group that holds neither devices nor groups' })
+  @ApiResponse({ status: 204, description: 'Deleted' })
+  delete(@Key() key: ApiKeyIdentity, @Param('groupId') groupId: string): Promise<void> {
+    return this.groups.delete(key.tenantId, groupId);
   }
 }
