@@ -4,6 +4,7 @@ import { DataPublisher } from './data/data-publisher.js';
 import { DeviceMode } from './device-mode/device-mode.js';
 import { Listeners, MqttPorts } from './server/listeners.js';
 import { Admission } from './sessions/admission.js';
+import { ClientCertificates } from './sessions/client-certificates.js';
 import { KeyWatch } from './sessions/key-watch.js';
 
 /** MQTT 3.1, 3.1.1 and 5 for devices and applications (manual 6 and 16.2.2), with and without TLS. */
@@ -29,7 +30,10 @@ function endpoint(
   const devices = new DeviceMode(bus, audit, data);
   const applications = new ApplicationMode(bus, audit, data);
   const keyWatch = new KeyWatch(apiKeys, logger);
-  const admission = new Admission(apiKeys, keyWatch, audit, logger, [devices, applications]);
+  const admission = new Admission(apiKeys, keyWatch, new ClientCertificates(bus), audit, logger, [
+    devices,
+    applications,
+  ]);
   const listeners = new Listeners(config, logger, ports, (connection, packet) => admission.connect(connection, packet));
   return {
     async start() {

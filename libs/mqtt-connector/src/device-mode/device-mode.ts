@@ -65,6 +65,10 @@ export class DeviceMode implements Mode {
     await this.liveness.stop();
   }
 
+  async ownsName(tenantId: string, clientId: string, commonName: string): Promise<boolean> {
+    return commonName === clientId || commonName === (await this.tools.directory.urnOf(tenantId, clientId));
+  }
+
   async open(connection: Connection, packet: IConnectPacket, credentials: Credentials): Promise<void> {
     const client: AuditedClient = {
       tenantId: credentials.key.tenantId,

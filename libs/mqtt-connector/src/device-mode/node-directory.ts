@@ -35,6 +35,16 @@ export class NodeDirectory {
     }
   }
 
+  /** The URN that the client's device has, or would be registered with (manual 6.5.2). @throws RpcUnavailableError */
+  async urnOf(tenantId: string, clientId: string): Promise<string> {
+    try {
+      return (await this.find(tenantId, clientId)).device.deviceId;
+    } catch (error) {
+      if (!(error instanceof RpcError && error.code === 'DM_INTERFACE_NOT_FOUND')) throw error;
+      return clientId.startsWith('urn:lo:') ? clientId : `urn:lo:nsid:mqtt:${clientId}`;
+    }
+  }
+
   forget(tenantId: string, clientId: string): void {
     this.known.invalidate(nodeKey(tenantId, clientId));
   }

@@ -1,3 +1,4 @@
+import type { X509Certificate } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import mqtt from 'mqtt-packet';
@@ -48,6 +49,8 @@ export class Connection {
   readonly remoteAddress: string;
   /** 3, 4 or 5; 4 until CONNECT tells. */
   protocolVersion = 4;
+  /** The client has proved by a certificate who it is (manual 6.3.4). */
+  clientCertAuthentication = false;
   private state: 'new' | 'connecting' | 'open' | 'closed' = 'new';
   private session?: Session;
   private readonly parser: Parser;
@@ -92,6 +95,11 @@ export class Connection {
     return this.socket.writableLength + this.outputBytes;
   }
 
+  /** What the client presented in the handshake, which nobody has checked. */
+  get peerCertificate(): X509Certificate | undefined {
+    return this.socket instanceof TLSSocket ? this.socket.getPeerX509Certificate() : undefined;
+  }
+
   get security(): Security {
     if (!(this.socket instanceof TLSSocket)) return { secured: false, clientCertAuthentication: false };
     const { servername } = this.socket as TLSSocket & { servername?: string | false };
@@ -99,7 +107,7 @@ export class Connection {
       secured: true,
       protocol: this.socket.getProtocol() ?? 'unknown',
       cipher: this.socket.getCipher().standardName,
-      clientCertAuthentication: false,
+      clientCertAuthentication: this.clientCertAuthentication,
       ...(servername ? { sniHostname: servername } : {}),
     };
   }

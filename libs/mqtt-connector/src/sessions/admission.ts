@@ -4,6 +4,7 @@ import type { ApiKeyIdentity, ApiKeys, ApiKeyState, Role } from '@orrery/core/au
 import type { Logger } from '@orrery/core/telemetry';
 import type { Connection } from '../server/connection.js';
 import { Reason, Refusal } from '../server/return-codes.js';
+import { type ClientCertificates, type Presented, suffices } from './client-certificates.js';
 import { type KeyHolder, type KeyWatch } from './key-watch.js';
 import { CONNECTOR, SessionAudit } from './session-audit.js';
 
@@ -19,6 +20,11 @@ export interface Mode {
   /** One of them is needed. */
   readonly roles: readonly Role[];
   readonly needsTls: boolean;
+  /**
+   * Whether a client certificate with this common name is the client's (manual 6.3.4); any is when absent.
+   * @throws RpcUnavailableError
+   */
+  ownsName?(tenantId: string, clientId: string, commonName: string): Promise<boolean>;
   /** Accepts or refuses; the client id has the right characters already. */
   open(connection: Connection, packet: IConnectPacket, credentials: Credentials): Promise<void>;
 }
@@ -36,6 +42,7 @@ export class Admission {
   constructor(
     private readonly apiKeys: ApiKeys,
     private readonly keyWatch: KeyWatch,
+    private readonly certificates: ClientCertificates,
     private readonly audit: Audit,
     private readonly logger: Logger,
     private readonly modes: readonly Mode[],
@@ -59,14 +66,28 @@ export class Admission {
       connection.refuse(problem?.code ?? Refusal.Credentials);
       return;
     }
+    const presented: Presented = { certificate: connection.peerCertificate };
     const holder: KeyHolder = {
       hash: found.hash,
       key: found.key,
-      permitted: (key) => permits(mode, key),
+      permitted: (key) => permits(mode, key) && suffices(presented, key),
       revoked: () => connection.close({ description: 'the API key is no longer valid', reason: Reason.NotAuthorized }),
     };
     this.keyWatch.add(holder);
     connection.onEnd(() => this.keyWatch.remove(holder));
+    const unproved = await this.certificates.check(
+      presented,
+      holder.key,
+      mode.ownsName && ((name) => mode.ownsName!(holder.key.tenantId, clientId, name)),
+    );
+    if (connection.closed) return;
+    if (unproved !== undefined) {
+      const code = connection.secure ? Refusal.NotAuthorized : Refusal.Credentials;
+      this.auditRefusal(holder.key, clientId, connection, { code, description: unproved });
+      connection.refuse(code);
+      return;
+    }
+    connection.clientCertAuthentication = presented.authorityId !== undefined;
     await mode.open(connection, packet, {
       username,
       get key() {
@@ -90,12 +111,6 @@ export class Admission {
     }
     if (found?.state !== 'valid' || !found.key)
       return { code: Refusal.Credentials, description: 'the API key is expired, not yet valid or deactivated' };
-    // No client certificate is ever presented: none is asked for.
-    if (found.key.clientCert?.required)
-      return {
-        code: connection.secure ? Refusal.NotAuthorized : Refusal.Credentials,
-        description: 'the API key needs a client certificate',
-      };
     if (!permits(mode, found.key))
       return { code: Refusal.Credentials, description: `the API key needs the role ${mode.roles.join(' or ')}` };
     if (!CLIENT_ID.test(clientId))

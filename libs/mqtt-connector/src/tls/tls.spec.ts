@@ -95,12 +95,6 @@ describe('TLS', () => {
     expect(activity!['security']).not.toHaveProperty('sniHostname');
     client.end();
   });
-
-  it('MQT-042 refuses a key that needs a client certificate with 0x05', async () => {
-    const { value } = around.keys.grant('acme', { clientCert: { caCertIds: ['x'], required: true } });
-    const client = await RawClient.open(around.ports.tls, { ca });
-    expect(await client.connect('json+device', value, 'no-certificate')).toBe(5);
-  });
 });
 
 describe('development certificates', () => {
