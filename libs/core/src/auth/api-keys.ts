@@ -30,6 +30,8 @@ export interface ApiKeyIdentity {
   limits: LimitValues;
   /** Sections of the offer settings that are switched off (manual 21.2). */
   disabledSections: string[];
+  /** Server phone numbers of the offer, in their order (manual 5.5.2.1). */
+  smsNumbers: string[];
 }
 
 /** Answered by identity. `known` is null when no key has this hash. */

@@ -2,6 +2,8 @@ import { z } from 'zod';
 
 const port = (fallback: number) => z.coerce.number().int().min(0).max(65535).default(fallback);
 const optional = z.string().min(1).optional();
+/** True for the base64 text of the 32 bytes that AES-256 takes. */
+export const isSecretKey = (text: string): boolean => /^[A-Za-z0-9+/]{43}=$/.test(text);
 
 /**
  * Every environment variable that Orrery reads. The table in `docs/reference/configuration.md` is generated from it:
@@ -16,6 +18,13 @@ export const configSchema = z.object({
     .string()
     .default('.orrery')
     .describe('Everything kept on disk: development certificates, embedded services.'),
+  ORRERY_SECRET_KEY: z
+    .string()
+    .refine((text) => isSecretKey(text), 'expected 32 bytes in base64, as `openssl rand -base64 32` makes them')
+    .optional()
+    .describe(
+      'Encrypts secrets that must be readable again: 32 random bytes in base64, the same for all services. Generated into the data directory when absent.',
+    ),
   ORRERY_TLS_CERT: optional.describe(
     'PEM file of the server certificate. Without it a development CA is made in the data directory.',
   ),

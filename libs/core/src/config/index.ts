@@ -1,1 +1,1 @@
-export { type Config, configSchema, loadConfig } from './config.js';
+export { type Config, configSchema, isSecretKey, loadConfig } from './config.js';

@@ -37,6 +37,19 @@ export const disabledSections = (settings: OfferSettings): string[] =>
     .filter(([, { content }]) => content['enabled'] === false)
     .map(([section]) => section);
 
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+/** Server phone numbers that the tenant may send SMS from, in their order: `smsconnect.connectivities` (manual 21.4.2). */
+export function smsNumbersOf(settings: OfferSettings): string[] {
+  const numbers = settings['smsconnect']?.content['connectivities'];
+  if (!isObject(numbers)) return [];
+  return Object.keys(numbers).filter((number) => {
+    const connectivity = numbers[number];
+    return isObject(connectivity) && connectivity['enabled'] !== false;
+  });
+}
+
 /** Contents of sections by their names. */
 export type SectionContents = Record<string, Record<string, unknown>>;
 
@@ -57,5 +70,7 @@ function unlimitedContents(): SectionContents {
     const [section, parameter] = setting.split('.') as [string, string];
     (sections[section] ??= { enabled: true })[parameter] = null;
   }
+  // The numbers of the manual's examples (5.5.2.1 and 21.4.2).
+  sections['smsconnect']!['connectivities'] = { 20259: { enabled: true }, 20406: { enabled: true } };
   return sections;
 }

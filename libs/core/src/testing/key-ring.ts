@@ -38,6 +38,7 @@ export function keyRing(bus: Bus): KeyRing {
         active: true,
         limits: {},
         disabledSections: [],
+        smsNumbers: [],
         ...options,
       });
       return { id, value };

@@ -1,7 +1,7 @@
 import { type ApiKeyIdentity, type Role } from '@orrery/core/auth';
 import type { Database } from '@orrery/core/database';
 import { ApiError, invalidParameter } from '@orrery/core/http';
-import { disabledSections, limitOf, limitsOf } from '@orrery/core/limits';
+import { disabledSections, limitOf, limitsOf, smsNumbersOf } from '@orrery/core/limits';
 import { type EntityManager, IsNull, Not } from 'typeorm';
 import { requireCaCertificates } from '../certificates/ca-certificates.service.js';
 import { changing } from '../tenants/changing.js';
@@ -26,6 +26,7 @@ export class ApiKeysService {
       active: key.inForce,
       limits: limitsOf(key.offerSettings),
       disabledSections: disabledSections(key.offerSettings),
+      smsNumbers: smsNumbersOf(key.offerSettings),
       ...(key.from ? { from: key.from.getTime() } : {}),
       ...(key.to ? { to: key.to.getTime() } : {}),
       ...(key.debugUntil ? { debugUntil: key.debugUntil.getTime() } : {}),

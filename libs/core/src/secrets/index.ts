@@ -1,0 +1,1 @@
+export { Secrets, type SecretOwner } from './secrets.js';
