@@ -1,4 +1,4 @@
-import { findApiKey } from '@orrery/core/auth';
+import { extendSession, findApiKey } from '@orrery/core/auth';
 import { serveRpc } from '@orrery/core/bus';
 import type { Service } from '@orrery/core/service';
 import { ApiKey, ApiKeyInForce } from './api-keys/api-key.entity.js';
@@ -9,14 +9,24 @@ import { CaCertificatesController } from './certificates/ca-certificates.control
 import { CaCertificatesService } from './certificates/ca-certificates.service.js';
 import { createTenant, findCaCertificate } from './contract.js';
 import { identityMigrations } from './migrations.js';
+import { LoginFailures } from './sessions/login-failures.js';
+import { SessionsController } from './sessions/sessions.controller.js';
+import { SessionsService } from './sessions/sessions.service.js';
 import { Tenant } from './tenants/tenant.entity.js';
 import { TenantsController } from './tenants/tenants.controller.js';
 import { TenantsService } from './tenants/tenants.service.js';
+import { PasswordsController } from './users/passwords.controller.js';
+import { PasswordsService } from './users/passwords.service.js';
 import { User } from './users/user.entity.js';
+import { UserMails } from './users/user-mails.js';
+import { UsersController } from './users/users.controller.js';
+import { UsersService } from './users/users.service.js';
 
 export { bootstrapTenant } from './tenants/tenants.service.js';
 
-/** Tenants and their API keys; answers every service who the holder of a key is. */
+const HOUR_MS = 3_600_000;
+
+/** Tenants, their users and their API keys; answers every service who the holder of a key is. */
 export const identity: Service = {
   name: 'identity',
   schema: {
@@ -24,15 +34,42 @@ export const identity: Service = {
     entities: [Tenant, User, ApiKey, ApiKeyInForce, CaCertificate],
     migrations: identityMigrations,
   },
-  restPaths: ['/api/v0/apiKeys', '/api/v0/certificates', '/api/v0/tenants'],
-  build({ bus, database, roles }) {
+  restPaths: [
+    '/api/v0/apiKeys',
+    '/api/v0/auth',
+    '/api/v0/certificates',
+    '/api/v0/logout',
+    '/api/v0/resetpwd',
+    '/api/v0/setpwd',
+    '/api/v0/tenants',
+    '/api/v0/users',
+  ],
+  build({ bus, config, database, jobs, mailer, roles }) {
     const tenants = new TenantsService(database);
     const keys = new ApiKeysService(database);
     const certificates = new CaCertificatesService(database);
+    const failures = new LoginFailures(database, {
+      failures: config.ORRERY_LOGIN_FAILURES,
+      lockMs: config.ORRERY_LOCK_MS,
+    });
+    const users = new UsersService(database, failures);
+    const passwords = new PasswordsService(database, failures);
+    const sessions = new SessionsService(database, failures, config.ORRERY_SESSION_TTL_MS);
+    const userMails = new UserMails(bus, database, mailer, config);
     let answering: Array<ReturnType<typeof serveRpc>> = [];
     return {
-      controllers: [ApiKeysController, CaCertificatesController, TenantsController],
+      controllers: [
+        ApiKeysController,
+        CaCertificatesController,
+        PasswordsController,
+        SessionsController,
+        TenantsController,
+        UsersController,
+      ],
       providers: [
+        { token: PasswordsService, value: passwords },
+        { token: SessionsService, value: sessions },
+        { token: UsersService, value: users },
         { token: TenantsService, value: tenants },
         { token: ApiKeysService, value: keys },
         { token: CaCertificatesService, value: certificates },
@@ -43,6 +80,10 @@ export const identity: Service = {
             if (!roles.api) return;
             answering = [
               serveRpc(bus, findApiKey, async ({ hash }) => ({ key: (await keys.identify(hash)) ?? null })),
+              serveRpc(bus, extendSession, async ({ hash }) => {
+                await sessions.extend(hash);
+                return {};
+              }),
               serveRpc(bus, createTenant, (tenant) => tenants.create(tenant)),
               serveRpc(bus, findCaCertificate, async ({ tenantId, id }) => {
                 const { certificate } = await certificates.get(tenantId, id);
@@ -54,6 +95,24 @@ export const identity: Service = {
             await Promise.all(answering.map((each) => each.drain()));
           },
         },
+        ...(roles.worker
+          ? [
+              userMails,
+              {
+                start: () =>
+                  jobs.repeat({
+                    name: 'identity.expiry',
+                    everyMs: HOUR_MS,
+                    async run() {
+                      await sessions.removeEnded();
+                      await passwords.forgetExpired();
+                      await failures.forgetOld();
+                    },
+                  }),
+                stop: async () => undefined,
+              },
+            ]
+          : []),
       ],
     };
   },

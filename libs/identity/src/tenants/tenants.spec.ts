@@ -125,12 +125,9 @@ it('describes its operations, and the roles that they need', async () => {
     paths: Record<string, Record<string, { 'x-roles': string[] }>>;
     components: { schemas: Record<string, { properties: Record<string, { type: string }> }> };
   };
-  expect(Object.keys(paths).sort()).toEqual([
-    PATH,
-    `${PATH}/{apiKeyId}`,
-    `${PATH}/{apiKeyId}/debugMode`,
-    '/api/v0/tenants/me',
-  ]);
+  expect(Object.keys(paths)).toEqual(
+    expect.arrayContaining([PATH, `${PATH}/{apiKeyId}`, `${PATH}/{apiKeyId}/debugMode`, '/api/v0/tenants/me']),
+  );
   expect(paths[PATH]!['post']!['x-roles']).toEqual(['API_KEY_W']);
   const { label, active, from } = components.schemas['ApiKeyCreation']!.properties;
   expect([label!.type, active!.type, from!.type]).toEqual(['string', 'boolean', 'number']);
