@@ -7,7 +7,7 @@ import { Slots } from '../users/slots.js';
 /** Of one login, in one process. */
 const MOST_WAITING = 64;
 
-/** What was refused is forgotten after this time, in milliseconds; later than any lock. */
+/** Failures this old, in milliseconds, are forgotten: anybody can add logins, as fast as passwords are checked. */
 const REMEMBERED_MS = 3_600_000;
 
 /** Logins are compared as digests, so that what was typed into the wrong field is not kept. */
