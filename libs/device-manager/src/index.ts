@@ -1,5 +1,7 @@
 import { serveRpc } from '@orrery/core/bus';
+import { Secrets } from '@orrery/core/secrets';
 import type { Running, Service } from '@orrery/core/service';
+import { ConnectorsController } from './connectors/connectors.controller.js';
 import { resolveNode } from './contract.js';
 import { Device } from './devices/device.entity.js';
 import { DevicesController } from './devices/devices.controller.js';
@@ -20,17 +22,18 @@ export const deviceManager: Service = {
   name: 'device-manager',
   schema: { name: 'device_manager', entities: [Device, Group, Interface], migrations },
   restPaths: ['/api/v1/deviceMgt'],
-  build({ bus, database, logger, roles }) {
+  build({ bus, config, database, logger, roles }) {
     const groups = new GroupsService(database);
+    const secrets = new Secrets(config);
     const nodes = new NodesService(database, groups, bus.partitions);
     const running: Running[] = [];
     if (roles.worker) running.push(sessionsReader(bus, database), new SessionExpiry(bus, database, logger));
     if (roles.api) running.push(answerNodes());
     return {
-      controllers: [InterfacesController, DevicesController, GroupsController],
+      controllers: [ConnectorsController, InterfacesController, DevicesController, GroupsController],
       providers: [
-        { token: DevicesService, value: new DevicesService(database, groups, bus.partitions) },
-        { token: InterfacesService, value: new InterfacesService(database, bus.partitions) },
+        { token: DevicesService, value: new DevicesService(database, groups, secrets, bus.partitions) },
+        { token: InterfacesService, value: new InterfacesService(database, secrets, bus.partitions) },
         { token: GroupsService, value: groups },
       ],
       running,

@@ -1,4 +1,5 @@
 import type { MigrationInterface, QueryRunner } from 'typeorm';
+import { Connectors1700000120000 } from './connectors/connectors.migration.js';
 
 class Devices1700000100000 implements MigrationInterface {
   async up(runner: QueryRunner): Promise<void> {
@@ -82,4 +83,4 @@ class Devices1700000100000 implements MigrationInterface {
   }
 }
 
-export const migrations = [Devices1700000100000];
+export const migrations = [Devices1700000100000, Connectors1700000120000];

@@ -14,6 +14,8 @@ export const ERRORS = {
     status: 403,
     message: 'The requested service is disabled in your offer settings. Please contact a sales representative.',
   },
+  // Of the two lists of LoRa alone (manual 5.5.1.4.5).
+  '4030': { status: 403, message: 'Service is disabled. Please contact your sales entry point.' },
   GENERIC_QUOTA_EXCEEDED_ERROR: { status: 403, message: 'A quota of your offer is exceeded.' },
   DM_GROUP_UNDELETABLE: { status: 403, message: 'Group can’t be deleted: contains devices or sub-groups' },
   NOT_FOUND: { status: 404, message: 'Not found' },

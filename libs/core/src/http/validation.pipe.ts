@@ -35,6 +35,15 @@ class BoundedValidationPipe extends ValidationPipe {
     if (metadata.type === 'body' && this.toValidate(metadata)) checkSize(value);
     return super.transform(value, metadata);
   }
+
+  // Nest would also remove fields named `prototype`, which are data like any other: definitions of Sigfox have one.
+  // The libraries behind it trip over the other two.
+  protected override stripProtoKeys(value: unknown): void {
+    if (typeof value !== 'object' || value === null) return;
+    for (const name of ['__proto__', 'constructor'])
+      if (Object.hasOwn(value, name)) Reflect.deleteProperty(value, name);
+    for (const member of Object.values(value)) this.stripProtoKeys(member);
+  }
 }
 
 /** Checks bodies against their DTO: every bad field is listed. Unknown fields are dropped, as older clients send some. */

@@ -1,6 +1,6 @@
-import { DEVICE_ID, type FieldError } from '@orrery/core/messages';
-import { isText } from '../text.js';
-import type { Connector, Definition } from './connector.js';
+import { DEVICE_ID } from '@orrery/core/messages';
+import { type Connector, NO_CAPABILITIES } from './connector.js';
+import { DefinitionFields } from './definition-fields.js';
 
 const CLIENT_ID = /^[\w:-]{1,128}$/;
 
@@ -11,29 +11,25 @@ const isClientId = (clientId: string): boolean =>
 /** Devices in MQTT device mode (manual 5.5.3 and 6.5). */
 export const mqtt: Connector = {
   id: 'mqtt',
-  define({ clientId, encoding }: Definition) {
-    const errors: FieldError[] = [];
-    if (typeof clientId !== 'string' || !isClientId(clientId))
-      errors.push({
-        field: 'clientId',
-        expected: '1 to 128 letters, digits, `:`, `-` or `_`; urn:lo:nsid:{namespace}:{id} when it starts with urn:lo:',
-      });
-    const named = encoding !== undefined && encoding !== null;
-    if (named && !isText(encoding, 1, 256))
-      errors.push({ field: 'encoding', expected: 'the name of a decoder, 1 to 256 characters' });
-    if (errors.length > 0) return errors;
-    return { nodeId: clientId as string, definition: named ? { clientId, encoding } : { clientId } };
+  section: 'mqtt',
+  define(definition) {
+    const fields = new DefinitionFields(definition);
+    const clientId = fields.text(
+      'clientId',
+      '1 to 128 letters, digits, `:`, `-` or `_`; urn:lo:nsid:{namespace}:{id} when it starts with urn:lo:',
+      isClientId,
+    );
+    const encoding = fields.encoding();
+    return clientId === undefined || fields.errors.length > 0
+      ? fields.errors
+      : { nodeId: clientId, definition: { clientId, ...encoding } };
   },
-  isNodeId: isClientId,
+  parseNodeId: (text) => (isClientId(text) ? text : undefined),
   autoRegister: (nodeId) => ({
     deviceId: nodeId.startsWith('urn:lo:') ? nodeId : `urn:lo:nsid:mqtt:${nodeId}`,
     definition: { clientId: nodeId },
   }),
-  restingStatus: (enabled, connected) => (enabled ? (connected ? 'OFFLINE' : 'REGISTERED') : 'DEACTIVATED'),
-  capabilities: {
-    command: { available: false },
-    configuration: { available: false },
-    resource: { available: false },
-    twin: { available: false },
-  },
+  initialStatus: (enabled) => (enabled ? 'REGISTERED' : 'DEACTIVATED'),
+  changedStatus: (enabled, { connected }) => (enabled ? (connected ? 'OFFLINE' : 'REGISTERED') : 'DEACTIVATED'),
+  capabilities: () => NO_CAPABILITIES,
 };

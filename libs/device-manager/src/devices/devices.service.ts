@@ -3,11 +3,13 @@ import { type Database, writeOutbox } from '@orrery/core/database';
 import { invalidParameters } from '@orrery/core/http';
 import { limitOf, type LimitValues } from '@orrery/core/limits';
 import type { FieldError } from '@orrery/core/messages';
+import type { Secrets } from '@orrery/core/secrets';
 import type { EntityManager } from 'typeorm';
-import { explainConflicts } from '../conflicts.js';
+import { changeInventory } from '../conflicts.js';
 import { changeNotice, lifecycleEvent } from '../events/device-events.js';
 import type { Group } from '../groups/group.entity.js';
 import type { GroupsService } from '../groups/groups.service.js';
+import { countInterfaces, uncountInterfaces } from '../interfaces/interface-count.js';
 import { Interface, interfaceColumns } from '../interfaces/interface.entity.js';
 import { checkInterfaceCount, newInterface } from '../interfaces/new-interface.js';
 import { countDevice, uncountDevice } from './device-count.js';
@@ -27,43 +29,45 @@ export class DevicesService {
   constructor(
     private readonly database: Database,
     private readonly groups: GroupsService,
+    private readonly secrets: Secrets,
     private readonly partitions: number,
   ) {}
 
-  async create({ tenantId, limits }: ApiKeyIdentity, body: CreateDeviceDto): Promise<DeviceView> {
+  async create(key: ApiKeyIdentity, body: CreateDeviceDto): Promise<DeviceView> {
+    const { tenantId, limits } = key;
     checkSizes(limits, body);
     const now = new Date();
+    const definer = { key, secrets: this.secrets };
     const interfaces = (body.interfaces ?? []).map((each, i) =>
-      newInterface({ tenantId, deviceId: body.id }, each, now, `interfaces.${i}.`),
+      newInterface(definer, body.id, each, now, `interfaces.${i}.`),
     );
     // Rows that two requests both want are taken in one order, so that they cannot wait for each other.
     interfaces.sort((a, b) => (`${a.connector}:${a.nodeId}` < `${b.connector}:${b.nodeId}` ? -1 : 1));
     checkInterfaceCount(interfaces.length, limitOf(limits, 'deviceInterfaces'));
-    return explainConflicts(
-      this.database.transaction(async (manager) => {
-        const group = await this.findGroup(manager, tenantId, body.group);
-        const device: Device = {
-          tenantId,
-          id: body.id,
-          name: body.name ?? null,
-          description: body.description ?? null,
-          defaultDataStreamId: body.defaultDataStreamId ?? body.id,
-          tags: [...new Set(body.tags)],
-          properties: body.properties ?? {},
-          groupId: group.id,
-          staticLocation: staticLocation(body.staticLocation),
-          activityState: 'NOT_MONITORED',
-          created: now,
-          updated: now,
-        };
-        await manager.insert(Device, device);
-        if (interfaces.length > 0) await manager.insert(Interface, interfaces.map(interfaceColumns));
-        const created = { device: { ...device, group }, interfaces };
-        await writeOutbox(manager, [lifecycleEvent(this.partitions, eventDevice(created), 'deviceCreated', now)]);
-        await countDevice(manager, tenantId, limits);
-        return deviceView(created.device, interfaces);
-      }),
-    );
+    return changeInventory(this.database, async (manager) => {
+      const group = await this.findGroup(manager, tenantId, body.group);
+      const device: Device = {
+        tenantId,
+        id: body.id,
+        name: body.name ?? null,
+        description: body.description ?? null,
+        defaultDataStreamId: body.defaultDataStreamId ?? body.id,
+        tags: [...new Set(body.tags)],
+        properties: body.properties ?? {},
+        groupId: group.id,
+        staticLocation: staticLocation(body.staticLocation),
+        activityState: 'NOT_MONITORED',
+        created: now,
+        updated: now,
+      };
+      await manager.insert(Device, device);
+      if (interfaces.length > 0) await manager.insert(Interface, interfaces.map(interfaceColumns));
+      const created = { device: { ...device, group }, interfaces };
+      await writeOutbox(manager, [lifecycleEvent(this.partitions, eventDevice(created), 'deviceCreated', now)]);
+      await countDevice(manager, tenantId, limits);
+      await countInterfaces(manager, tenantId, interfaces, limits);
+      return deviceView(created.device, interfaces);
+    });
   }
 
   async get(tenantId: string, id: string): Promise<DeviceView> {
@@ -92,32 +96,30 @@ export class DevicesService {
   async update({ tenantId, limits }: ApiKeyIdentity, id: string, body: UpdateDeviceDto): Promise<DeviceView> {
     checkDeviceId(id);
     checkSizes(limits, body);
-    return explainConflicts(
-      this.database.transaction(async (manager) => {
-        await lockDevices(manager, tenantId, [id]);
-        const { device, interfaces } = await loadDevice(manager, tenantId, id);
-        if (body.name !== undefined) device.name = body.name;
-        if (body.description !== undefined) device.description = body.description;
-        if (body.defaultDataStreamId !== undefined) device.defaultDataStreamId = body.defaultDataStreamId ?? id;
-        if (body.tags !== undefined) device.tags = [...new Set(body.tags)];
-        if (body.properties !== undefined) device.properties = body.properties ?? {};
-        if (body.staticLocation !== undefined) device.staticLocation = staticLocation(body.staticLocation);
-        if (body.group !== undefined) {
-          device.group = await this.findGroup(manager, tenantId, body.group);
-          device.groupId = device.group.id;
-        }
-        device.updated = new Date();
-        const { group: _group, ...columns } = device;
-        await manager.update(Device, { tenantId, id }, columns);
-        await writeOutbox(manager, [changeNotice({ tenantId, deviceId: id, nodes: nodesOf(interfaces) })]);
-        return deviceView(device, interfaces);
-      }),
-    );
+    return changeInventory(this.database, async (manager) => {
+      await lockDevices(manager, tenantId, [id]);
+      const { device, interfaces } = await loadDevice(manager, tenantId, id);
+      if (body.name !== undefined) device.name = body.name;
+      if (body.description !== undefined) device.description = body.description;
+      if (body.defaultDataStreamId !== undefined) device.defaultDataStreamId = body.defaultDataStreamId ?? id;
+      if (body.tags !== undefined) device.tags = [...new Set(body.tags)];
+      if (body.properties !== undefined) device.properties = body.properties ?? {};
+      if (body.staticLocation !== undefined) device.staticLocation = staticLocation(body.staticLocation);
+      if (body.group !== undefined) {
+        device.group = await this.findGroup(manager, tenantId, body.group);
+        device.groupId = device.group.id;
+      }
+      device.updated = new Date();
+      const { group: _group, ...columns } = device;
+      await manager.update(Device, { tenantId, id }, columns);
+      await writeOutbox(manager, [changeNotice({ tenantId, deviceId: id, nodes: nodesOf(interfaces) })]);
+      return deviceView(device, interfaces);
+    });
   }
 
   async delete(tenantId: string, id: string): Promise<void> {
     checkDeviceId(id);
-    await this.database.transaction(async (manager) => {
+    await changeInventory(this.database, async (manager) => {
       await lockDevices(manager, tenantId, [id]);
       // The cascade locks in any order; sessions are written in this one.
       await manager.query(
@@ -131,6 +133,7 @@ export class DevicesService {
         changeNotice({ tenantId, deviceId: id, nodes: nodesOf(deleted.interfaces) }),
       ]);
       await uncountDevice(manager, tenantId);
+      await uncountInterfaces(manager, tenantId, deleted.interfaces);
     });
   }
 

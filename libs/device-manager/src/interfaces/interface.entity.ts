@@ -11,6 +11,8 @@ export class Interface {
   @Column({ type: 'boolean' }) enabled!: boolean;
   @Column({ type: 'text' }) status!: InterfaceStatus;
   @Column({ type: 'jsonb' }) definition!: Definition;
+  /** Sealed; null where the connector has none. */
+  @Column({ type: 'text', nullable: true }) secret!: string | null;
   @Column({ type: 'jsonb' }) activity!: Record<string, unknown>;
   @Column({ type: 'jsonb' }) capabilities!: Capabilities;
   @Column({ name: 'last_contact', type: 'timestamptz', nullable: true }) lastContact!: Date | null;

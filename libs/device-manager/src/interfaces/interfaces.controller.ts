@@ -50,7 +50,7 @@ export class InterfacesController {
     @Param('deviceId') deviceId: string,
     @Param('interfaceId') interfaceId: string,
   ): Promise<InterfaceView> {
-    return this.interfaces.get(key.tenantId, deviceId, interfaceId);
+    return this.interfaces.get(key, deviceId, interfaceId);
   }
 
   @Patch(':interfaceId')
@@ -77,6 +77,6 @@ export class InterfacesController {
     @Param('deviceId') deviceId: string,
     @Param('interfaceId') interfaceId: string,
   ): Promise<void> {
-    return this.interfaces.delete(key.tenantId, deviceId, interfaceId);
+    return this.interfaces.delete(key, deviceId, interfaceId);
   }
 }

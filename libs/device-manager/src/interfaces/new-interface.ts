@@ -1,40 +1,64 @@
+import type { ApiKeyIdentity } from '@orrery/core/auth';
 import { invalidParameter, invalidParameters } from '@orrery/core/http';
-import { connectorOf } from '../connectors/connectors.js';
+import type { Secrets } from '@orrery/core/secrets';
+import { offeredConnector } from '../connectors/connectors.js';
 import type { Connector, Definition } from '../connectors/connector.js';
 import type { CreateInterfaceDto } from './interface.dto.js';
 import type { Interface } from './interface.entity.js';
 
-/** Reads a definition. @param path where it stands in the body. @throws ApiError 400 that names each bad field */
+/** What definitions are read and sealed with, for one caller. */
+export interface Definer {
+  key: ApiKeyIdentity;
+  secrets: Secrets;
+}
+
+/**
+ * Reads a definition into the columns that it decides.
+ * @param path where it stands in the body
+ * @param stored secret that the interface has already, sealed
+ * @throws ApiError 400 that names each bad field
+ */
 export function defineNode(
+  { key, secrets }: Definer,
   connector: Connector,
   definition: Definition,
   path: string,
-): { nodeId: string; definition: Definition } {
-  const node = connector.define(definition);
+  stored: string | null = null,
+): Pick<Interface, 'nodeId' | 'definition' | 'secret'> {
+  const node = connector.define(definition, { smsNumbers: key.smsNumbers, hasSecret: stored !== null });
   if (Array.isArray(node))
     throw invalidParameters(node.map((error) => ({ ...error, field: `${path}.${error.field}` })));
-  return node;
+  const { secret, ...rest } = node;
+  const owner = { tenantId: key.tenantId, purpose: `interface:${connector.id}` };
+  return {
+    ...rest,
+    secret: typeof secret === 'string' ? secrets.seal(owner, secret) : secret === null ? null : stored,
+  };
 }
 
-/** A row for an interface that is added now. @param path of the interface in the body, empty or ending with a dot */
+/**
+ * A row for an interface that is added now.
+ * @param path of the interface in the body, empty or ending with a dot
+ * @throws ApiError 400, DM_CONNECTOR_UNAVAILABLE, GENERIC_OFFER_DISABLED_ERROR
+ */
 export function newInterface(
-  owner: { tenantId: string; deviceId: string },
+  definer: Definer,
+  deviceId: string,
   body: CreateInterfaceDto,
   now: Date,
   path = '',
 ): Interface {
-  const connector = connectorOf(body.connector);
-  const node = defineNode(connector, body.definition, `${path}definition`);
+  const connector = offeredConnector(definer.key, body.connector);
   const enabled = body.enabled ?? true;
   return {
-    ...owner,
+    tenantId: definer.key.tenantId,
+    deviceId,
     connector: connector.id,
-    nodeId: node.nodeId,
+    ...defineNode(definer, connector, body.definition, `${path}definition`),
     enabled,
-    status: connector.restingStatus(enabled, false),
-    definition: node.definition,
-    activity: {},
-    capabilities: connector.capabilities,
+    status: connector.initialStatus(enabled),
+    activity: enabled ? {} : (connector.switchedActivity?.(enabled, now.toISOString()) ?? {}),
+    capabilities: connector.capabilities(enabled),
     lastContact: null,
     connected: false,
     sessionId: null,

@@ -48,13 +48,14 @@ export class NodesService {
   /** Answers `resolveNode` of the contract. */
   async resolve(request: NodeRequest): Promise<ResolvedNode> {
     const connector = connectorOf(request.connector);
-    if (!connector.isNodeId(request.nodeId))
-      throw invalidParameter('nodeId', `a node id of the connector ${connector.id}`);
+    const nodeId = connector.parseNodeId(request.nodeId);
+    if (nodeId === undefined) throw invalidParameter('nodeId', `a node id of the connector ${connector.id}`);
+    const node = { ...request, nodeId };
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-      const found = await this.find(request);
+      const found = await this.find(node);
       if (found) return found;
-      if (!request.autoRegister || !connector.autoRegister) break;
-      await explainConflicts(this.database.transaction((manager) => this.register(manager, connector, request))).catch(
+      if (!node.autoRegister || !connector.autoRegister) break;
+      await explainConflicts(this.database.transaction((manager) => this.register(manager, connector, node))).catch(
         (error: unknown) => {
           if (!(error instanceof ChangedMeanwhile)) throw error;
         },
@@ -119,9 +120,9 @@ export class NodesService {
         connector.id,
         nodeId,
         deviceId,
-        connector.restingStatus(true, false),
+        connector.initialStatus(true),
         JSON.stringify(definition),
-        JSON.stringify(connector.capabilities),
+        JSON.stringify(connector.capabilities(true)),
         now,
       ],
     )) as unknown[];

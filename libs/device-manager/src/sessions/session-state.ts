@@ -25,7 +25,7 @@ export function applySessionEvent(state: SessionState, event: NodeSessionEvent):
           ...state,
           connected: true,
           sessionId: event.sessionId,
-          capabilities: connectorOf(state.connector).capabilities,
+          capabilities: connectorOf(state.connector).capabilities(state.enabled),
         },
         event,
       );
@@ -67,6 +67,6 @@ export function offline(state: SessionState): SessionState {
     ...state,
     status: state.status === 'ONLINE' ? 'OFFLINE' : state.status,
     sessionInstance: null,
-    capabilities: connectorOf(state.connector).capabilities,
+    capabilities: connectorOf(state.connector).capabilities(state.enabled),
   };
 }
