@@ -1,50 +1,71 @@
-import { Redis } from 'ioredis';
-import type { Logger } from '../telemetry/index.js';
+import type { HeldCounts, Place } from './held-counts.js';
+import { type LimitStore, NO_ANSWER } from './limit-store.js';
+import { type Window, Windows } from './windows.js';
 
-/** State of a fixed window after something was counted. */
-export interface Window {
-  count: number;
-  /** End of the window, epoch milliseconds. */
-  reset: number;
+/** What one tenant, or one key of it, may do in a fixed window. */
+export interface Rate {
+  name: string;
+  /** Carries the tenant. */
+  key: string;
+  windowMs: number;
+  /** Passes while the window holds fewer points; Infinity always passes. */
+  limit: number;
+  /** Points to add, 1 unless told otherwise; with 0 it is only asked. */
+  points?: number;
+}
+
+export interface Passage {
+  /** The windows of the rates, in their order. */
+  windows: Window[];
+  /** What refused: a rate by its place, or the place that is not free. */
+  refused?: number | 'place';
 }
 
 /**
- * Counts what tenants do per fixed window, across all instances. Redis is asked once per request or bulk, never per
- * message; when it does not answer nothing is refused, because a limit must not stop what it only measures.
+ * Counts what tenants do per fixed window, exactly across all instances, in one question to Redis per request, never per
+ * message. What is known to be exhausted is refused without a question. While Redis is away each instance counts for itself.
  */
 export class RateLimits {
-  private readonly redis: Redis;
-  private warnedAt = 0;
+  private readonly windows = new Windows();
 
   constructor(
-    url: string,
-    private readonly logger: Logger,
-  ) {
-    this.redis = new Redis(url, { maxRetriesPerRequest: 0, commandTimeout: 500, enableOfflineQueue: false });
-    this.redis.on('error', (error) => this.warn(error));
-  }
+    private readonly store: LimitStore,
+    private readonly held: HeldCounts,
+  ) {}
 
-  /** Adds `points` to the window of this name and key; 0 only reads it. */
-  async count(name: string, key: string, points: number, windowMs: number): Promise<Window> {
-    const start = Math.floor(Date.now() / windowMs);
-    const reset = (start + 1) * windowMs;
-    const id = `limit:${name}:${key}:${start}`;
-    try {
-      const results = await this.redis.multi().incrby(id, points).pexpire(id, windowMs).exec();
-      return { count: Number(results?.[0]?.[1] ?? 0), reset };
-    } catch (error) {
-      this.warn(error as Error);
-      return { count: 0, reset };
+  /**
+   * Counts in all the windows and takes the place, or does nothing of it when one of them refuses. The place is held
+   * until its `release`.
+   */
+  async pass(rates: readonly Rate[], place?: Place): Promise<Passage> {
+    const windows = rates.map(({ name, key, windowMs }) => this.windows.at(name, key, windowMs));
+    const exhausted = windows.findIndex(({ count }, i) => count >= rates[i]!.limit);
+    if (exhausted >= 0) return { windows, refused: exhausted };
+
+    const points = rates.map((rate) => rate.points ?? 1);
+    const asked = rates.map(({ limit, windowMs }, i) => ({
+      id: windows[i]!.id,
+      limit,
+      points: points[i]!,
+      windowMs,
+    }));
+    const { refused, counts } = place ? await this.held.takeWith(asked, place) : await this.take(asked);
+    for (const [i, window] of windows.entries()) {
+      if (refused < 0) window.count += points[i]!;
+      // A Redis that comes back empty knows less than this process.
+      window.count = Math.max(window.count, counts?.[i] ?? 0);
     }
+    if (refused < 0) return { windows };
+    return { windows, refused: refused < rates.length ? refused : 'place' };
   }
 
-  private warn(error: Error): void {
-    if (Date.now() - this.warnedAt < 10_000) return;
-    this.warnedAt = Date.now();
-    this.logger.warn({ error: error.message }, 'rate limits cannot be counted: Redis does not answer');
+  /** Gives a place back. */
+  release({ name, key }: Place): void {
+    this.held.release(name, key);
   }
 
-  close(): void {
-    this.redis.disconnect();
+  private async take(asked: Parameters<LimitStore['take']>[0]): Promise<{ refused: number; counts?: number[] }> {
+    const answer = await this.store.take(asked);
+    return answer === NO_ANSWER ? { refused: -1 } : answer;
   }
 }

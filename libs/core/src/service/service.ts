@@ -22,7 +22,7 @@ import {
   RolesGuard,
   validationPipe,
 } from '../http/index.js';
-import { RateLimits } from '../limits/index.js';
+import { HeldCounts, LimitStore, RateLimits, SharedCounters } from '../limits/index.js';
 import { Jobs } from '../jobs/index.js';
 import { Mailer } from '../mail/index.js';
 import { createLogger, type Logger } from '../telemetry/index.js';
@@ -44,6 +44,8 @@ export interface ServiceContext {
   jobs: Jobs;
   mailer: Mailer;
   rateLimits: RateLimits;
+  sharedCounters: SharedCounters;
+  heldCounts: HeldCounts;
   logger: Logger;
   roles: ServiceRoles;
 }
@@ -95,7 +97,10 @@ export async function bootServices(services: Service[], roles: ServiceRoles, con
     void bus.connection.closed().then((error) => closing || resolve(error));
   });
   const jobs = new Jobs(config.REDIS_URL, logger);
-  const rateLimits = new RateLimits(config.REDIS_URL, logger);
+  const limitStore = new LimitStore(config.REDIS_URL, logger);
+  const heldCounts = new HeldCounts(limitStore, config.ORRERY_LEASE_TTL_MS);
+  const sharedCounters = new SharedCounters(limitStore);
+  const rateLimits = new RateLimits(limitStore, heldCounts);
   const apiKeys = new ApiKeys(bus);
   const audit = new Audit(bus);
   const mailer = new Mailer(config);
@@ -134,6 +139,8 @@ export async function bootServices(services: Service[], roles: ServiceRoles, con
       jobs,
       mailer,
       rateLimits,
+      sharedCounters,
+      heldCounts,
       logger: logger.child({ service: service.name }),
       roles,
     };
@@ -156,7 +163,8 @@ export async function bootServices(services: Service[], roles: ServiceRoles, con
       for (const each of running.toReversed())
         await each.stop().catch((error: unknown) => logger.error({ error }, 'could not stop cleanly'));
       await jobs.close();
-      rateLimits.close();
+      await heldCounts.close();
+      limitStore.close();
       await bus.close();
       for (const database of databases) await database.close();
     }

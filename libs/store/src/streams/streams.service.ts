@@ -57,8 +57,7 @@ export class StreamsService {
   /** All or nothing: one bad element rejects the whole bulk. @returns the ids in the order of the elements. */
   async addBulk(key: ApiKeyIdentity, body: unknown, traceparent?: string): Promise<string[]> {
     const limit = limitOf(key.limits, 'bulksPerMinute');
-    if (Number.isFinite(limit) && (await this.rateLimits.count('bulks', key.tenantId, 1, MINUTE_MS)).count > limit)
-      throw new RateLimitedError();
+    if (Number.isFinite(limit)) await this.pass(key, 'bulks', limit, 1);
     if (!Array.isArray(body)) throw invalidParameter('body', 'an array of data messages');
     const most = limitOf(key.limits, 'messagesPerBulk');
     if (body.length > most) throw invalidParameter('body', `at most ${most} messages`);
@@ -84,8 +83,7 @@ export class StreamsService {
   /** The stream's messages from newest to oldest, as the JSON text of an array. */
   async read(key: ApiKeyIdentity, streamId: string, query: StreamQuery): Promise<string> {
     const most = limitOf(key.limits, 'streamReadsPerMinute');
-    if (Number.isFinite(most) && (await this.rateLimits.count('streamReads', key.tenantId, 0, MINUTE_MS)).count >= most)
-      throw new RateLimitedError();
+    if (Number.isFinite(most)) await this.pass(key, 'streamReads', most, 0);
     const error = checkStreamId(streamId);
     if (error) throw invalidParameters([error]);
 
@@ -108,8 +106,13 @@ export class StreamsService {
       parameters,
     );
     if (Number.isFinite(most) && rows.length > 0)
-      await this.rateLimits.count('streamReads', key.tenantId, rows.length, MINUTE_MS);
+      await this.pass(key, 'streamReads', Number.POSITIVE_INFINITY, rows.length);
     return `[${rows.map((row) => row.body).join(',')}]`;
+  }
+
+  private async pass(key: ApiKeyIdentity, name: string, limit: number, points: number): Promise<void> {
+    const rate = { name, key: key.tenantId, windowMs: MINUTE_MS, limit, points };
+    if ((await this.rateLimits.pass([rate])).refused !== undefined) throw new RateLimitedError();
   }
 
   private limit(text: string | undefined): number {
