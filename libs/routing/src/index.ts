@@ -20,6 +20,7 @@ export const routing: Service = {
     name: 'routing',
     entities: [Fifo, ActionPolicy],
     migrations: [Fifos1700000500000, ActionPolicies1700000510000],
+    owned: { fifo_messages: 'fifo_id IN (SELECT id FROM fifos WHERE tenant_id = $1)' },
   },
   restPaths: ['/api/v0/topics', '/api/v1/event2action'],
   build({ bus, database, audit, jobs, roles }) {

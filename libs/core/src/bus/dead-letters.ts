@@ -1,7 +1,7 @@
 import { Audit } from '../audit/audit.js';
 import type { Bus } from './bus.js';
 import type { ReadItem } from './partition-reader.js';
-import { DEAD_SUBJECT } from './streams.js';
+import { deadSubject } from './streams.js';
 
 /** Keeps a message that cannot be handled, with the reason, before its reader moves past it. */
 export async function writeDeadLetter(bus: Bus, reader: string, item: ReadItem, error: unknown): Promise<void> {
@@ -10,8 +10,9 @@ export async function writeDeadLetter(bus: Bus, reader: string, item: ReadItem, 
     { reader, stream: item.stream, partition: item.partition, seq: item.seq, error: reason },
     'a message was set aside',
   );
+  const tenantId = tenantOf(item.header);
   await bus.js.publish(
-    DEAD_SUBJECT,
+    deadSubject(tenantId),
     JSON.stringify({
       reader,
       stream: item.stream,
@@ -23,7 +24,6 @@ export async function writeDeadLetter(bus: Bus, reader: string, item: ReadItem, 
       body: item.body,
     }),
   );
-  const tenantId = tenantOf(item.header);
   if (tenantId !== undefined)
     new Audit(bus).write({
       tenantId,

@@ -21,7 +21,10 @@ export const streamSubject = (base: PartitionedStream, partition: number): strin
 /** Changes of identity, devices and rules, for caches and side effects: `control.<kind>`. */
 export const controlSubject = (kind: string): string => `control.${kind}`;
 export const AUDIT_SUBJECT = 'audit.entries';
-export const DEAD_SUBJECT = 'dead.messages';
+export const DEAD_STREAM = 'DEAD';
+/** Messages of a tenant that were set aside; those whose tenant nobody knows have a subject of their own. */
+export const deadSubject = (tenantId: string | undefined): string =>
+  `dead.${tenantId !== undefined && /^[\w-]+$/.test(tenantId) ? tenantId : 'unknown'}`;
 
 /** Key-value buckets: leases expire by themselves; the registry keeps readers' positions and the installation's facts. */
 export const LEASES_BUCKET = 'orrery_leases';
@@ -108,7 +111,7 @@ export async function declareStreams(connection: NatsConnection, options: Stream
   // Nobody reads it up to a position that it could be purged to: what is old makes room, or changes could no longer be
   // announced once it is full.
   await ensure(jsm, { ...limits, name: 'CONTROL', subjects: ['control.>'], discard: DiscardPolicy.Old });
-  await ensure(jsm, { ...limits, name: 'DEAD', subjects: [DEAD_SUBJECT], discard: DiscardPolicy.Old });
+  await ensure(jsm, { ...limits, name: DEAD_STREAM, subjects: ['dead.>'], discard: DiscardPolicy.Old });
   await ensure(jsm, { ...limits, name: 'AUDIT', subjects: [AUDIT_SUBJECT], discard: DiscardPolicy.Old });
   if (!recorded) await registry.put('partitions', String(options.partitions));
 }

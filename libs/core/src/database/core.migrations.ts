@@ -36,4 +36,16 @@ class Positions1700000000000 implements MigrationInterface {
   }
 }
 
-export const coreMigrations = [Positions1700000000000];
+/** How far the schema is in removing what it has of removed tenants. */
+class TenantRemoval1700000000100 implements MigrationInterface {
+  async up(runner: QueryRunner): Promise<void> {
+    await runner.query('CREATE TABLE tenant_removal (seq bigint NOT NULL)');
+    await runner.query('INSERT INTO tenant_removal VALUES (0)');
+  }
+
+  async down(runner: QueryRunner): Promise<void> {
+    await runner.query('DROP TABLE tenant_removal');
+  }
+}
+
+export const coreMigrations = [Positions1700000000000, TenantRemoval1700000000100];

@@ -12,6 +12,11 @@ export interface Schema {
   name: string;
   entities: Array<EntityClass | EntitySchema>;
   migrations: MigrationClass[];
+  /**
+   * Tables without a column `tenant_id` whose rows belong to tenants all the same: a condition in SQL for the rows of
+   * tenant $1. They go before the others when a tenant is removed.
+   */
+  owned?: Record<string, string>;
 }
 
 export interface DatabaseOptions {

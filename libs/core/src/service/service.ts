@@ -25,6 +25,7 @@ import {
 import { HeldCounts, LimitStore, RateLimits, SharedCounters } from '../limits/index.js';
 import { Jobs } from '../jobs/index.js';
 import { Mailer } from '../mail/index.js';
+import { TenantRemoval } from '../tenants/index.js';
 import { createLogger, type Logger } from '../telemetry/index.js';
 
 /** What a process does of a service: answers others (REST, RPC, protocols), or works on the bus and the clock. */
@@ -150,7 +151,10 @@ export async function bootServices(services: Service[], roles: ServiceRoles, con
     providers.push(...parts.providers.map(({ token, value }) => ({ provide: token, useValue: value })));
   }
 
-  if (roles.worker) running.push(new StreamPurger(bus));
+  if (roles.worker) {
+    running.push(new StreamPurger(bus));
+    for (const database of databases) running.push(new TenantRemoval(bus, database, logger));
+  }
 
   @Module({})
   class PlatformModule implements OnApplicationBootstrap, OnApplicationShutdown {

@@ -1,0 +1,55 @@
+import type { Logger } from '../telemetry/index.js';
+
+const RETRY_MS = 5000;
+
+export interface WokenWorkOptions {
+  /** For the log. */
+  name: string;
+  /** Milliseconds after which it is done although nobody has woken it. */
+  everyMs: number;
+  /** Must bear being done by several processes at once. Ends early once `stopped` says so. */
+  run(stopped: () => boolean): Promise<void>;
+  logger: Logger;
+}
+
+/** Work that is done as soon as it is woken, from time to time, and again soon when it has failed; one run at a time. */
+export class WokenWork {
+  private timer?: NodeJS.Timeout;
+  private running?: Promise<void>;
+  private again = false;
+  private stopped = false;
+
+  constructor(private readonly options: WokenWorkOptions) {}
+
+  /** Also begins it: what came while nobody was there waits. */
+  wake(): void {
+    if (this.stopped) return;
+    if (this.running) {
+      this.again = true;
+      return;
+    }
+    clearTimeout(this.timer);
+    this.again = false;
+    this.running = this.options
+      .run(() => this.stopped)
+      .then(
+        () => this.options.everyMs,
+        (error: unknown) => {
+          this.options.logger.warn({ work: this.options.name, error: String(error) }, 'work failed; trying again');
+          return Math.min(RETRY_MS, this.options.everyMs);
+        },
+      )
+      .then((pauseMs) => {
+        delete this.running;
+        if (this.stopped) return;
+        if (this.again && pauseMs === this.options.everyMs) this.wake();
+        else this.timer = setTimeout(() => this.wake(), pauseMs);
+      });
+  }
+
+  async stop(): Promise<void> {
+    this.stopped = true;
+    clearTimeout(this.timer);
+    await this.running;
+  }
+}
