@@ -33,7 +33,11 @@ const SERVICES = readdirSync(join(ROOT, 'apps')).filter((name) => name !== 'plat
  * @property {number} mqttPort
  * @property {number} mqttsPort
  * @property {string} caFile certificate authority of the MQTTS port
- * @property {string | undefined} apiKey master key of the first tenant, at the first start only
+ * @property {string | undefined} apiKey master key of the first tenant, at the first start only, as the other secrets
+ * @property {string | undefined} vendorApiKey master key of the first vendor
+ * @property {string | undefined} adminApiKey master key of the administrator
+ * @property {string} login of the first user
+ * @property {string | undefined} password of the first user
  * @property {Awaited<ReturnType<typeof startServices>>} services
  * @property {PlatformProcess[]} processes
  * @property {() => Promise<void>} stop
@@ -144,7 +148,7 @@ export async function startPlatform({
   };
 
   try {
-    const apiKey = await migrate(env, output);
+    const secrets = await migrate(env, output);
     if (separate) {
       /** @type {Record<string, number[]>} */
       const ports = {};
@@ -176,7 +180,7 @@ export async function startPlatform({
       mqttPort,
       mqttsPort,
       caFile: join(resolve(dataDir), 'tls', 'ca.pem'),
-      apiKey,
+      ...secrets,
       services,
       processes,
       stop,
@@ -191,7 +195,7 @@ export async function startPlatform({
  * Runs the migration job.
  * @param {NodeJS.ProcessEnv} env
  * @param {PlatformOptions['output']} output
- * @returns {Promise<string | undefined>} the master key, when it was made just now
+ * @returns what was given, or made just now
  */
 async function migrate(env, output) {
   const child = spawn(process.execPath, ['apps/platform/dist/migrate.js'], {
@@ -203,7 +207,20 @@ async function migrate(env, output) {
   child.stdout?.on('data', (data) => (text += data));
   const code = await new Promise((done) => child.once('close', done));
   if (code !== 0) throw new Error(`the migration job failed:\n${text}`);
-  return env.ORRERY_BOOTSTRAP_API_KEY ?? /^master API key: (\S+)$/m.exec(text)?.[1];
+  /** @param {string} name */
+  const printed = (name) =>
+    text
+      .split('\n')
+      .find((line) => line.startsWith(`${name}: `))
+      ?.slice(name.length + 2);
+  const login = env.ORRERY_BOOTSTRAP_LOGIN ?? 'admin';
+  return {
+    apiKey: env.ORRERY_BOOTSTRAP_API_KEY ?? printed('master API key'),
+    vendorApiKey: env.ORRERY_BOOTSTRAP_VENDOR_API_KEY ?? printed('vendor API key'),
+    adminApiKey: env.ORRERY_BOOTSTRAP_ADMIN_API_KEY ?? printed('administrator API key'),
+    login,
+    password: env.ORRERY_BOOTSTRAP_PASSWORD ?? printed(`password of the user ${login}`),
+  };
 }
 
 /** @param {PlatformProcess[]} processes */

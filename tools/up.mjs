@@ -48,12 +48,27 @@ const platform = await starting.catch((error) => {
   console.error(`Orrery could not start: ${error instanceof Error ? error.message : error}`);
   process.exit(1);
 });
-const { httpUrl, mqttPort, mqttsPort, caFile, apiKey } = platform;
+const { httpUrl, mqttPort, mqttsPort, caFile, apiKey, vendorApiKey, adminApiKey, login, password } = platform;
+const { env } = process;
+/** @type {Array<[name: string, value: string | undefined, given: string | undefined]>} */
+const secrets = [
+  ['API key', apiKey, env.ORRERY_BOOTSTRAP_API_KEY],
+  ['Vendor API key', vendorApiKey, env.ORRERY_BOOTSTRAP_VENDOR_API_KEY],
+  ['Admin API key', adminApiKey, env.ORRERY_BOOTSTRAP_ADMIN_API_KEY],
+  ['Password', password, env.ORRERY_BOOTSTRAP_PASSWORD],
+];
+const made = secrets.filter(([, value, given]) => value && !given).map(([name]) => name);
 console.log(`
 Orrery is running.
 
   REST API        ${httpUrl}  (browse it at ${httpUrl}/swagger-ui/index.html)
   MQTT            localhost:${mqttPort}
   MQTT over TLS   localhost:${mqttsPort}  (certificate authority: ${caFile})
-  API key         ${apiKey ?? 'shown at the first start'}
-${apiKey && !process.env.ORRERY_BOOTSTRAP_API_KEY ? '\nThe API key is shown this one time: keep it.\n' : ''}`);
+  User            ${login}
+${secrets
+  .map(
+    ([name, value, given]) =>
+      `  ${name.padEnd(15)} ${given ? 'as it was given' : (value ?? 'shown at the first start')}`,
+  )
+  .join('\n')}
+${made.length > 0 ? '\nKeys and passwords are shown this one time: keep them.\n' : ''}`);

@@ -1,9 +1,16 @@
 import { extendSession, findApiKey } from '@orrery/core/auth';
 import { serveRpc } from '@orrery/core/bus';
 import type { Service } from '@orrery/core/service';
+import { removedTenants } from '@orrery/core/tenants';
 import { ApiKey, ApiKeyInForce } from './api-keys/api-key.entity.js';
 import { ApiKeysController } from './api-keys/api-keys.controller.js';
 import { ApiKeysService } from './api-keys/api-keys.service.js';
+import { Followers } from './bss/followers.js';
+import { Rule } from './bss/rule.entity.js';
+import { RulesController } from './bss/rules.controller.js';
+import { RulesService } from './bss/rules.service.js';
+import { SubscriptionsController } from './bss/subscriptions.controller.js';
+import { SubscriptionsService } from './bss/subscriptions.service.js';
 import { CaCertificate } from './certificates/ca-certificate.entity.js';
 import { CaCertificatesController } from './certificates/ca-certificates.controller.js';
 import { CaCertificatesService } from './certificates/ca-certificates.service.js';
@@ -12,6 +19,9 @@ import { identityMigrations } from './migrations.js';
 import { LoginFailures } from './sessions/login-failures.js';
 import { SessionsController } from './sessions/sessions.controller.js';
 import { SessionsService } from './sessions/sessions.service.js';
+import { CustomersController, VendorsController } from './tenants/customers.controller.js';
+import { CustomersService } from './tenants/customers.service.js';
+import { Removal } from './tenants/removal.js';
 import { Tenant } from './tenants/tenant.entity.js';
 import { TenantsController } from './tenants/tenants.controller.js';
 import { TenantsService } from './tenants/tenants.service.js';
@@ -22,7 +32,7 @@ import { UserMails } from './users/user-mails.js';
 import { UsersController } from './users/users.controller.js';
 import { UsersService } from './users/users.service.js';
 
-export { bootstrapTenant } from './tenants/tenants.service.js';
+export { bootstrap, type Bootstrapped } from './tenants/bootstrap.js';
 
 const HOUR_MS = 3_600_000;
 
@@ -31,7 +41,7 @@ export const identity: Service = {
   name: 'identity',
   schema: {
     name: 'identity',
-    entities: [Tenant, User, ApiKey, ApiKeyInForce, CaCertificate],
+    entities: [Tenant, User, ApiKey, ApiKeyInForce, CaCertificate, Rule],
     migrations: identityMigrations,
   },
   restPaths: [
@@ -43,8 +53,10 @@ export const identity: Service = {
     '/api/v0/setpwd',
     '/api/v0/tenants',
     '/api/v0/users',
+    '/api/v1/admin',
+    '/api/v1/vendor',
   ],
-  build({ bus, config, database, jobs, mailer, roles }) {
+  build({ bus, config, database, jobs, logger, mailer, roles }) {
     const tenants = new TenantsService(database);
     const keys = new ApiKeysService(database);
     const certificates = new CaCertificatesService(database);
@@ -61,16 +73,23 @@ export const identity: Service = {
       controllers: [
         ApiKeysController,
         CaCertificatesController,
+        CustomersController,
         PasswordsController,
+        RulesController,
         SessionsController,
+        SubscriptionsController,
         TenantsController,
         UsersController,
+        VendorsController,
       ],
       providers: [
         { token: PasswordsService, value: passwords },
         { token: SessionsService, value: sessions },
         { token: UsersService, value: users },
         { token: TenantsService, value: tenants },
+        { token: CustomersService, value: new CustomersService(database) },
+        { token: RulesService, value: new RulesService(database) },
+        { token: SubscriptionsService, value: new SubscriptionsService(database) },
         { token: ApiKeysService, value: keys },
         { token: CaCertificatesService, value: certificates },
       ],
@@ -85,6 +104,7 @@ export const identity: Service = {
                 return {};
               }),
               serveRpc(bus, createTenant, (tenant) => tenants.create(tenant)),
+              serveRpc(bus, removedTenants, ({ after }) => tenants.removed(after)),
               serveRpc(bus, findCaCertificate, async ({ tenantId, id }) => {
                 const { certificate } = await certificates.get(tenantId, id);
                 return { certificate };
@@ -98,6 +118,8 @@ export const identity: Service = {
         ...(roles.worker
           ? [
               userMails,
+              new Followers(bus, database, logger),
+              new Removal(database, logger),
               {
                 start: () =>
                   jobs.repeat({

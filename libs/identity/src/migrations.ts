@@ -1,5 +1,6 @@
 import { newSettings, UNLIMITED_CONTENTS } from '@orrery/core/limits';
 import type { MigrationInterface, QueryRunner } from 'typeorm';
+import { Bss1700000600000 } from './bss/bss.migration.js';
 
 /**
  * What the ancestors leave of a key: a child has no role that one of them lacks and lives within the validity of all of
@@ -197,4 +198,5 @@ export const identityMigrations = [
   Accounts1700000200000,
   Logins1700000310000,
   CaCertificates1700000500000,
+  Bss1700000600000,
 ];

@@ -49,3 +49,9 @@ export const announceKeys = (
       body: '{}',
     })),
   );
+
+/** The same for all keys of the tenant. */
+export async function announceAll(manager: EntityManager, tenantId: string): Promise<void> {
+  const keys = await manager.query('SELECT id, hash FROM api_keys WHERE tenant_id = $1', [tenantId]);
+  await announceKeys(manager, tenantId, keys as Array<{ id: string; hash: string }>);
+}

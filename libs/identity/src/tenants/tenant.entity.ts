@@ -1,5 +1,5 @@
 import type { AccountType } from '@orrery/core/auth';
-import type { OfferSettings, SectionContents } from '@orrery/core/limits';
+import type { OfferSettings } from '@orrery/core/limits';
 import { Column, Entity, PrimaryColumn } from 'typeorm';
 
 /** The isolated space of one customer (manual 4.1). */
@@ -26,10 +26,6 @@ export class Tenant {
   @Column('jsonb', { name: 'offer_settings' })
   offerSettings!: OfferSettings;
 
-  /** What the tenant keeps for itself, such as preferences of its portal; section by section. */
-  @Column('jsonb', { name: 'user_settings' })
-  userSettings!: SectionContents;
-
   /** False while the tenant is deactivated: nobody can use its keys. */
   @Column('boolean')
   active!: boolean;
@@ -41,3 +37,11 @@ export class Tenant {
   @Column('timestamptz', { default: () => 'now()' })
   created!: Date;
 }
+
+export const TENANT_STATUSES = ['ACTIVATED', 'DEACTIVATED'] as const;
+export type TenantStatus = (typeof TENANT_STATUSES)[number];
+
+export const statusOf = ({ active }: Tenant): TenantStatus => (active ? 'ACTIVATED' : 'DEACTIVATED');
+
+/** A tenant is removed so long after its deletion was ordered (manual 21.6). */
+export const REMOVAL_DELAY_MS = 7 * 24 * 3_600_000;

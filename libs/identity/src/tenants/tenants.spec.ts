@@ -1,43 +1,24 @@
 import { callRpc, RpcError, type Bus } from '@orrery/core/bus';
-import { findApiKey, hashApiKey, ROLES } from '@orrery/core/auth';
-import { Database } from '@orrery/core/database';
+import { findApiKey, hashApiKey } from '@orrery/core/auth';
 import { limitOf } from '@orrery/core/limits';
-import { apiClient, type Backend, startBackend, type TestPlatform } from '@orrery/core/testing';
+import { type ApiClient, apiClient, type Backend, startBackend, type TestPlatform } from '@orrery/core/testing';
 import { createTenant } from '../contract.js';
-import { bootstrapTenant, identity } from '../index.js';
+import { identity } from '../index.js';
 
 let backend: Backend;
 let platform: TestPlatform;
 let bus: Bus;
-let database: Database;
 beforeAll(async () => {
   backend = await startBackend([identity]);
-  database = await Database.connect({ url: backend.config.DATABASE_URL, schema: identity.schema! });
   platform = await backend.boot([identity]);
   bus = await backend.bus();
 });
-afterAll(async () => {
-  await database.close();
-  await backend.stop();
-});
+afterAll(() => backend.stop());
 
 interface TenantBody {
   id: string;
   name: string;
 }
-
-describe('the first tenant', () => {
-  it('is created once, with the given master key and an offer without rate limits', async () => {
-    const apiKey = 'a-key-that-the-operator-chose';
-    const runs = await Promise.all(['one', 'two'].map((name) => bootstrapTenant(database, name, { apiKey })));
-    expect(runs.filter((run) => run.created)).toEqual([{ created: true, masterKey: apiKey }]);
-    expect((await apiClient(platform.url, apiKey).get('/api/v0/tenants/me')).status).toBe(200);
-    const { key } = await callRpc(bus, findApiKey, { hash: hashApiKey(apiKey) });
-    expect(key!.roles).toEqual(ROLES);
-    expect(limitOf(key!.limits, 'httpPerKeyMinute')).toBe(Number.POSITIVE_INFINITY);
-    expect(await bootstrapTenant(database, 'three')).toEqual({ created: false });
-  });
-});
 
 describe('tenants', () => {
   it('ACC-001 tells the holders of any key the id and the name of their tenant', async () => {
@@ -50,7 +31,7 @@ describe('tenants', () => {
       ),
     );
     expect(answers.map(({ status }) => status)).toEqual([200, 200, 200]);
-    expect(answers.map(({ body }) => body)).toEqual([
+    expect(answers.map(({ body: { id, name } }) => ({ id, name }))).toEqual([
       { id: a!.tenantId, name: 'A' },
       { id: a!.tenantId, name: 'A' },
       { id: b!.tenantId, name: 'B' },
@@ -73,6 +54,102 @@ describe('tenants', () => {
     const { masterKey } = await callRpc(bus, createTenant, { name: 'defaults' });
     const { key } = await callRpc(bus, findApiKey, { hash: hashApiKey(masterKey) });
     expect(limitOf(key!.limits, 'apiKeys')).toBe(5);
+  });
+});
+
+describe('settings of a tenant', () => {
+  const PATH = '/api/v0/tenants/me/settings';
+  interface Section {
+    content: unknown;
+    revision: number;
+    code: string;
+    details: Array<{ field: string }>;
+  }
+
+  async function tenant(name: string): Promise<{ api: ApiClient; child(...roles: string[]): Promise<ApiClient> }> {
+    const { masterKey, masterKeyId } = await callRpc(bus, createTenant, { name });
+    const api = apiClient(platform.url, masterKey);
+    return {
+      api,
+      async child(...roles) {
+        const { body } = await api.post<{ value: string }>('/api/v0/apiKeys', { parentId: masterKeyId, roles });
+        return apiClient(platform.url, body.value);
+      },
+    };
+  }
+
+  it('ACC-039 are read with SETTINGS_R and written with SETTINGS_W', async () => {
+    const { child } = await tenant('settings and roles');
+    const [reader, writer, none] = [await child('SETTINGS_R'), await child('SETTINGS_W'), await child('DEVICE_R')];
+    for (const api of [reader, none]) {
+      const refused = [await api.put<Section>(`${PATH}/portal`, {}), await api.delete<Section>(`${PATH}/portal`)];
+      for (const { status, body } of refused)
+        expect([status, body.code]).toEqual([403, 'GENERIC_ACTION_FORBIDDEN_ERROR']);
+    }
+    expect(await writer.put(`${PATH}/portal`, { dark: true })).toMatchObject({
+      status: 200,
+      body: { content: { dark: true }, revision: 1 },
+    });
+    for (const api of [writer, none]) expect((await api.get(PATH)).status).toBe(403);
+    const { status, body } = await reader.get(PATH);
+    expect([status, body]).toEqual([200, { portal: { content: { dark: true }, revision: 1 } }]);
+    expect((await writer.delete(`${PATH}/portal`)).status).toBe(204);
+    expect((await writer.delete(`${PATH}/portal`)).status).toBe(404);
+    expect((await reader.get(PATH)).body).toEqual({});
+  });
+
+  it('are the own of each tenant, and shown with it', async () => {
+    const [a, b] = [await tenant('settings of a'), await tenant('settings of b')];
+    await a.api.put(`${PATH}/map`, { zoom: 3 });
+    await b.api.put(`${PATH}/map`, { zoom: 4 });
+    const again = await a.api.put<Section>(`${PATH}/map`, { zoom: 3 });
+    expect(again.body.revision).toBe(1);
+    expect((await a.api.put<Section>(`${PATH}/map`, { zoom: 5, 'ä 🚀': [null] })).body.revision).toBe(2);
+    const { body } = await a.api.get<Record<string, unknown>>('/api/v0/tenants/me');
+    expect(body).toEqual({
+      id: expect.stringMatching(/^[0-9a-f]{24}$/),
+      name: 'settings of a',
+      accountType: 'CUSTOMER',
+      status: 'ACTIVATED',
+      offerSettings: {},
+      userSettings: { map: { content: { zoom: 5, 'ä 🚀': [null] }, revision: 2 } },
+      masterApiKeyId: expect.stringMatching(/^[0-9a-f]{24}$/),
+      creationTs: expect.any(Number),
+    });
+    expect((await b.api.get(PATH)).body).toEqual({ map: { content: { zoom: 4 }, revision: 1 } });
+  });
+
+  it('refuse what is no object, what is too large, and bad names', async () => {
+    const { api } = await tenant('bad settings');
+    for (const content of [
+      '[]',
+      '"a"',
+      'null',
+      '',
+      '{',
+      '{"a":"\\u0000"}',
+      '{"\\ud800":1}',
+      '{"__proto__":{}}',
+      '{"a":1e400}',
+    ])
+      expect((await api.put(`${PATH}/a`, content)).status).toBe(400);
+    expect((await api.put(`${PATH}/a`, { a: 'x'.repeat(65_600) })).status).toBe(400);
+    expect((await api.put(`${PATH}/a`, `${'{"a":'.repeat(9000)}1${'}'.repeat(9000)}`)).status).toBe(400);
+    for (const section of ['1a', '__proto__', 'constructor', 'a.b', '%00', 'a%20b', 'a'.repeat(65)]) {
+      const { status, body } = await api.put<Section>(`${PATH}/${section}`, {});
+      expect([status, body.details?.[0]?.field]).toEqual([400, 'section']);
+    }
+    expect((await api.get(PATH)).body).toEqual({});
+  });
+
+  it('have at most 50 sections, however many are written at once', async () => {
+    const { api } = await tenant('many settings');
+    const answers = await Promise.all(Array.from({ length: 55 }, (_, i) => api.put(`${PATH}/s${i}`, { i })));
+    expect(answers.filter(({ status }) => status === 200)).toHaveLength(50);
+    expect(answers.filter(({ status }) => status === 403)).toHaveLength(5);
+    const known = Object.keys((await api.get<Record<string, unknown>>(PATH)).body);
+    expect(known).toHaveLength(50);
+    expect((await api.put(`${PATH}/${known[0]}`, { changed: true })).status).toBe(200);
   });
 });
 
