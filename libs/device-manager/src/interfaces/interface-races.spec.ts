@@ -1,4 +1,4 @@
-import type { ApiClient } from '@orrery/core/testing';
+import { type ApiClient, eventually } from '@orrery/core/testing';
 import type { DeviceView } from '../devices/device.dto.js';
 import { DEVICES, type Inventory, refusal, startInventory } from '../testing/inventory.js';
 import type { InterfaceView } from './interface.dto.js';
@@ -31,6 +31,26 @@ describe('changes at the same time', () => {
     // Round about by a free node, both at once.
     const away = await Promise.all([change(one, 'swap1', 'swap3'), change(two, 'swap2', 'swap3')]);
     expect(statuses(away)).toEqual([200, 409]);
+  });
+
+  it('begin anew when a deadlock ended them', async () => {
+    const device = await inventory.newDevice(mqtt('dead1'));
+    await inventory.newDevice(mqtt('dead3'));
+    const { query } = inventory.backend;
+    // Somebody has the node that the change wants, and then wants the interface that it has.
+    await query('BEGIN');
+    await query(
+      `INSERT INTO device_manager.interfaces
+         (tenant_id, connector, node_id, device_id, enabled, status, definition, capabilities, created, updated)
+       SELECT tenant_id, connector, 'dead2', device_id, enabled, status, definition, capabilities, created, updated
+       FROM device_manager.interfaces WHERE node_id = 'dead3'`,
+    );
+    const change = api.patch(`${device}/interfaces/mqtt:dead1`, { definition: { clientId: 'dead2' } });
+    await eventually(async () => (await query('SELECT 1 FROM pg_locks WHERE NOT granted')).length > 0);
+    await query(`SELECT 1 FROM device_manager.interfaces WHERE node_id = 'dead1' FOR UPDATE`);
+    await query('ROLLBACK');
+    const { status, body } = await change;
+    expect([status, body]).toEqual([200, expect.objectContaining({ nodeId: 'dead2' })]);
   });
 
   it('swap PSK identities the same way', async () => {

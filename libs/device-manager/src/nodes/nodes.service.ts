@@ -2,7 +2,7 @@ import { type Database, writeOutbox } from '@orrery/core/database';
 import { ApiError, invalidParameter } from '@orrery/core/http';
 import { limitOf, type LimitValues } from '@orrery/core/limits';
 import type { EntityManager } from 'typeorm';
-import { explainConflicts } from '../conflicts.js';
+import { changeInventory } from '../conflicts.js';
 import type { Connector } from '../connectors/connector.js';
 import { connectorOf } from '../connectors/connectors.js';
 import type { ResolvedNode } from '../contract.js';
@@ -55,7 +55,7 @@ export class NodesService {
       const found = await this.find(node);
       if (found) return found;
       if (!node.autoRegister || !connector.autoRegister) break;
-      await explainConflicts(this.database.transaction((manager) => this.register(manager, connector, node))).catch(
+      await changeInventory(this.database, (manager) => this.register(manager, connector, node)).catch(
         (error: unknown) => {
           if (!(error instanceof ChangedMeanwhile)) throw error;
         },
