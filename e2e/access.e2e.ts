@@ -4,8 +4,10 @@ import mqttPacket from 'mqtt-packet';
 import { loadConfig } from '@orrery/core/config';
 import { Bus, callRpc } from '@orrery/core/bus';
 import type { Role } from '@orrery/core/auth';
+import { type SectionContents, UNLIMITED_CONTENTS } from '@orrery/core/limits';
 import { createLogger } from '@orrery/core/telemetry';
 import { type ApiClient, apiClient, eventually } from '@orrery/core/testing';
+import { certificateAuthority } from '@orrery/core/testing/certificates';
 import { createTenant } from '@orrery/identity/contract';
 import { type EndToEnd, received, startEndToEnd } from './platform.js';
 
@@ -46,6 +48,23 @@ const stored = (streamId: string, count: number, api = e2e.api): Promise<Json[]>
   });
 const audited = async (filter: string, api = e2e.api): Promise<Json[]> =>
   (await api.get<Json[]>(`/api/v0/auditlog/messages?${filter}`)).body;
+
+/** @returns the value of its master key. */
+async function createAccount(name: string, settings: SectionContents): Promise<string> {
+  const config = loadConfig(e2e.process('edge').env);
+  const bus = await Bus.connect({
+    url: config.NATS_URL,
+    name: 'e2e',
+    partitions: config.ORRERY_PARTITIONS,
+    leaseTtlMs: config.ORRERY_LEASE_TTL_MS,
+    logger: createLogger('e2e', 'silent'),
+  });
+  try {
+    return (await callRpc(bus, createTenant, { name, settings })).masterKey;
+  } finally {
+    await bus.close();
+  }
+}
 
 describe('API keys', () => {
   it('API-001 open both versions of the REST API', async () => {
@@ -92,6 +111,45 @@ describe('API keys', () => {
     const rows = await e2e.query(`SELECT * FROM store.messages WHERE stream_id = 'urn:lo:nsid:mqtt:known'`);
     expect(rows).toHaveLength(1);
     expect(JSON.stringify([messages, device, rows])).not.toContain(key.value);
+    await client.endAsync();
+  });
+
+  it('ACC-040 open nothing but device mode with DEVICE_ACCESS alone', async () => {
+    const { value } = await grant(['DEVICE_ACCESS']);
+    const device = await e2e.device('device-access', { password: value });
+    await device.endAsync();
+    for (const username of ['connector', 'application'])
+      await expect(e2e.mqtt({ clientId: 'x', username, password: value, secure: true })).rejects.toMatchObject({
+        code: 4,
+      });
+    const { body } = await e2e.api.get<{ paths: Record<string, Record<string, { 'x-roles'?: Role[] }>> }>(
+      '/swagger-ui-json',
+    );
+    const guarded = Object.entries(body.paths).flatMap(([path, methods]) =>
+      Object.entries(methods)
+        .filter(([, operation]) => (operation['x-roles'] ?? []).length > 0)
+        .map(([method]) => [method.toUpperCase(), path.replaceAll(/\{\w+\}/g, 'x')] as const),
+    );
+    expect(guarded.length).toBeGreaterThan(20);
+    for (const [method, path] of guarded) {
+      const headers = { 'x-api-key': value };
+      const { status } = await fetch(e2e.platform.httpUrl + path, { method, headers });
+      expect([method, path, status]).toEqual([method, path, 403]);
+    }
+  });
+
+  it('MQT-041 that are tied to CA certificates open MQTT to certified clients alone', async () => {
+    const authority = await certificateAuthority('CN=Acme CA');
+    const registered = await e2e.api.post<{ id: string }>('/api/v0/certificates/ca', { certificate: authority.pem });
+    const { id, value: password } = await grant(['DEVICE_ACCESS']);
+    const clientCert = { caCertIds: [registered.body.id], required: true };
+    expect((await e2e.api.post(`/api/v0/apiKeys/${id}`, { clientCert })).status).toBe(200);
+    expect((await e2e.api.get<Json>(`/api/v0/apiKeys/${id}`)).body).toMatchObject({ clientCert });
+    const options = { clientId: 'certified', username: 'json+device', password, secure: true };
+    await expect(e2e.mqtt(options)).rejects.toMatchObject({ code: 5 });
+    const client = await e2e.mqtt({ ...options, ...(await authority.issue('CN=certified')) });
+    await client.publishAsync('dev/data', '{"value":{"n":1}}', { qos: 1 });
+    await stored('urn:lo:nsid:mqtt:certified', 1);
     await client.endAsync();
   });
 
@@ -191,25 +249,33 @@ describe('the audit log', () => {
   });
 });
 
+describe('an account without another offer', () => {
+  it('LIM-064 has at most ten devices, however they are registered', async () => {
+    const password = await createAccount('ten devices', {
+      http: { rateLimiting: false },
+      mqtt: { rateLimiting: false },
+    });
+    const api = apiClient(e2e.platform.httpUrl, password);
+    for (let i = 1; i <= 10; i++) expect((await api.post(DEVICES, { id: `urn:lo:nsid:ten:${i}` })).status).toBe(200);
+    const eleventh = await api.post(DEVICES, { id: 'urn:lo:nsid:ten:11' });
+    expect(eleventh).toMatchObject({ status: 403, body: { code: 'GENERIC_QUOTA_EXCEEDED_ERROR' } });
+    await expect(e2e.device('eleventh', { password })).rejects.toMatchObject({ code: 5 });
+    const entries = await eventually(async () => {
+      const found = await audited('', api);
+      return found.length > 0 && found;
+    });
+    expect(entries.map(({ type, level }) => [type, level])).toEqual([['connection_refused', 'error']]);
+    expect((await api.get<Json[]>(DEVICES)).body).toHaveLength(10);
+  });
+});
+
 describe('two tenants', () => {
   const id = 'urn:lo:nsid:iso:1';
   let a: ApiClient;
   let b: ApiClient;
   let keyOfB: string;
   beforeAll(async () => {
-    const config = loadConfig(e2e.process('edge').env);
-    const bus = await Bus.connect({
-      url: config.NATS_URL,
-      name: 'e2e',
-      partitions: config.ORRERY_PARTITIONS,
-      leaseTtlMs: config.ORRERY_LEASE_TTL_MS,
-      logger: createLogger('e2e', 'silent'),
-    });
-    try {
-      keyOfB = (await callRpc(bus, createTenant, { name: 'second' })).masterKey;
-    } finally {
-      await bus.close();
-    }
+    keyOfB = await createAccount('second', UNLIMITED_CONTENTS);
     [a, b] = [e2e.api, apiClient(e2e.platform.httpUrl, keyOfB)];
   });
 

@@ -4,6 +4,7 @@ import { DataPublisher } from './data/data-publisher.js';
 import { DeviceMode } from './device-mode/device-mode.js';
 import { Listeners, MqttPorts } from './server/listeners.js';
 import { Admission } from './sessions/admission.js';
+import { ConnectionLimits } from './limits/connection-limits.js';
 import { ClientCertificates } from './sessions/client-certificates.js';
 import { KeyWatch } from './sessions/key-watch.js';
 
@@ -23,17 +24,22 @@ export const mqttConnector: Service = {
 };
 
 function endpoint(
-  { bus, audit, apiKeys, config, logger }: ServiceContext,
+  { bus, audit, apiKeys, sharedCounters, heldCounts, config, logger }: ServiceContext,
   ports: MqttPorts,
 ): { start(): Promise<void>; stop(): Promise<void> } {
   const data = new DataPublisher(bus);
-  const devices = new DeviceMode(bus, audit, data);
-  const applications = new ApplicationMode(bus, audit, data);
+  const devices = new DeviceMode(bus, audit, data, sharedCounters);
+  const applications = new ApplicationMode(bus, audit, data, sharedCounters);
   const keyWatch = new KeyWatch(apiKeys, logger);
-  const admission = new Admission(apiKeys, keyWatch, new ClientCertificates(bus), audit, logger, [
-    devices,
-    applications,
-  ]);
+  const admission = new Admission(
+    apiKeys,
+    keyWatch,
+    new ClientCertificates(bus),
+    new ConnectionLimits(sharedCounters, heldCounts),
+    audit,
+    logger,
+    [devices, applications],
+  );
   const listeners = new Listeners(config, logger, ports, (connection, packet) => admission.connect(connection, packet));
   return {
     async start() {

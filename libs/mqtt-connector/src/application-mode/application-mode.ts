@@ -2,8 +2,11 @@ import type { IConnectPacket } from 'mqtt-packet';
 import type { Audit } from '@orrery/core/audit';
 import type { Role } from '@orrery/core/auth';
 import type { Bus } from '@orrery/core/bus';
+import type { SharedCounters } from '@orrery/core/limits';
 import { metrics } from '@orrery/core/telemetry';
 import type { DataPublisher } from '../data/data-publisher.js';
+import { APPLICATION_LIMITS } from '../limits/mode-limits.js';
+import { Traffic } from '../limits/traffic.js';
 import type { Connection } from '../server/connection.js';
 import type { Credentials, Mode } from '../sessions/admission.js';
 import { SessionAudit } from '../sessions/session-audit.js';
@@ -15,12 +18,14 @@ export class ApplicationMode implements Mode {
   readonly username = 'application';
   readonly roles: readonly Role[] = ['BUS_R', 'DATA_W'];
   readonly needsTls = true;
+  readonly limits = APPLICATION_LIMITS;
   private readonly tools: ApplicationTools;
 
   constructor(
     bus: Bus,
     private readonly audit: Audit,
     data: DataPublisher,
+    private readonly counters: SharedCounters,
   ) {
     this.tools = { bus, data, fifos: new FifoConsumers(bus) };
   }
@@ -40,7 +45,8 @@ export class ApplicationMode implements Mode {
       { tenantId: credentials.key.tenantId, clientId: packet.clientId, apiKeyId: credentials.key.id },
       () => credentials.key.debugUntil,
     );
-    const session = new ApplicationSession(connection, packet, credentials, audit, this.tools);
+    const traffic = new Traffic(this.limits, this.counters, credentials, audit);
+    const session = new ApplicationSession(connection, packet, credentials, audit, traffic, this.tools);
     metrics.sessions.inc({ mode: 'application' });
     connection.onEnd((ending) => {
       metrics.sessions.dec({ mode: 'application' });

@@ -2,12 +2,15 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { IConnectPacket, ISubscribePacket, ISubscription, IUnsubscribePacket } from 'mqtt-packet';
 import type { Role } from '@orrery/core/auth';
 import { type Bus, callRpc, RpcError, RpcUnavailableError } from '@orrery/core/bus';
+import { LIMITS } from '@orrery/core/limits';
 import { fifoPublish } from '@orrery/routing/contract';
 import type { DataPublisher } from '../data/data-publisher.js';
 import { readJson } from '../data/published-data.js';
+import { HOUR_MS } from '../limits/mode-limits.js';
+import type { Traffic } from '../limits/traffic.js';
 import { type Connection, Hold } from '../server/connection.js';
 import type { Publication } from '../server/publication-queue.js';
-import { subscribeFailure } from '../server/return-codes.js';
+import { Reason, subscribeFailure } from '../server/return-codes.js';
 import type { Session } from '../server/session.js';
 import type { Credentials } from '../sessions/admission.js';
 import { CONNECTOR, type SessionAudit } from '../sessions/session-audit.js';
@@ -42,6 +45,7 @@ export class ApplicationSession implements Session, FifoReceiver {
     packet: IConnectPacket,
     private readonly credentials: Credentials,
     private readonly audit: SessionAudit,
+    private readonly traffic: Traffic,
     private readonly tools: ApplicationTools,
   ) {
     this.deliveries = new Deliveries(
@@ -63,6 +67,14 @@ export class ApplicationSession implements Session, FifoReceiver {
   }
 
   publish(topic: string, payload: Buffer, publication: Publication): void {
+    const reached = this.traffic.publication();
+    if (reached) {
+      this.connection.close({
+        description: `limit reached: ${reached.allowed} ${LIMITS[reached.rate.limit].about}`,
+        reason: reached.rate.windowMs === HOUR_MS ? Reason.QuotaExceeded : Reason.MessageRateTooHigh,
+      });
+      return;
+    }
     const fifoName = FIFO_TOPIC.exec(topic)?.[1];
     if (topic === DATA_TOPIC) this.publishData(payload, publication);
     else if (fifoName !== undefined) this.publishToFifo(fifoName, topic, payload, publication);

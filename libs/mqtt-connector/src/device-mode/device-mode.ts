@@ -2,9 +2,12 @@ import type { IConnectPacket } from 'mqtt-packet';
 import type { Audit } from '@orrery/core/audit';
 import type { Role } from '@orrery/core/auth';
 import { type Bus, BusUnavailableError, RpcError, RpcUnavailableError } from '@orrery/core/bus';
+import type { SharedCounters } from '@orrery/core/limits';
 import { DEVICE_ID } from '@orrery/core/messages';
 import { metrics } from '@orrery/core/telemetry';
 import type { DataPublisher } from '../data/data-publisher.js';
+import { DEVICE_LIMITS } from '../limits/mode-limits.js';
+import { Traffic } from '../limits/traffic.js';
 import type { Connection } from '../server/connection.js';
 import { Reason, Refusal } from '../server/return-codes.js';
 import type { Ending } from '../server/session.js';
@@ -23,6 +26,7 @@ export class DeviceMode implements Mode {
   readonly username = 'json+device';
   readonly roles: readonly Role[] = ['DEVICE_ACCESS'];
   readonly needsTls = false;
+  readonly limits = DEVICE_LIMITS;
   private readonly reports: SessionReports;
   private readonly sessions: DeviceSessions;
   private readonly liveness: Liveness;
@@ -35,6 +39,7 @@ export class DeviceMode implements Mode {
     private readonly bus: Bus,
     private readonly audit: Audit,
     data: DataPublisher,
+    private readonly counters: SharedCounters,
   ) {
     const directory = new NodeDirectory(bus);
     this.reports = new SessionReports(bus);
@@ -65,6 +70,10 @@ export class DeviceMode implements Mode {
     await this.liveness.stop();
   }
 
+  replaces(tenantId: string, clientId: string): boolean {
+    return this.sessions.has(tenantId, clientId);
+  }
+
   async ownsName(tenantId: string, clientId: string, commonName: string): Promise<boolean> {
     return commonName === clientId || commonName === (await this.tools.directory.urnOf(tenantId, clientId));
   }
@@ -89,7 +98,8 @@ export class DeviceMode implements Mode {
       return;
     }
     const sessionId = `${this.bus.instance}-${++this.opened}`;
-    const session = new DeviceSession(sessionId, connection, packet, credentials, audit, this.tools);
+    const traffic = new Traffic(this.limits, this.counters, credentials, audit);
+    const session = new DeviceSession(sessionId, connection, packet, credentials, audit, traffic, this.tools);
     // Before the device is loaded, so that no change is missed.
     this.sessions.add(session);
     connection.onEnd((ending) => this.ended(session, ending, audit));

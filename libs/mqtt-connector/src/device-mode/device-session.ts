@@ -4,6 +4,7 @@ import { RpcError } from '@orrery/core/bus';
 import { type MessageOrigin, type NodeSessionEvent, partitionOf } from '@orrery/core/messages';
 import type { DataPublisher } from '../data/data-publisher.js';
 import { readBinary, readJson } from '../data/published-data.js';
+import type { Traffic } from '../limits/traffic.js';
 import { type Connection, Hold } from '../server/connection.js';
 import type { Publication } from '../server/publication-queue.js';
 import { Reason, subscribeFailure } from '../server/return-codes.js';
@@ -60,6 +61,7 @@ export class DeviceSession implements Session {
     packet: IConnectPacket,
     private readonly credentials: Credentials,
     private readonly audit: SessionAudit,
+    private readonly traffic: Traffic,
     private readonly tools: DeviceSessionTools,
   ) {
     this.tenantId = credentials.key.tenantId;
@@ -130,6 +132,11 @@ export class DeviceSession implements Session {
   }
 
   publish(topic: string, payload: Buffer, publication: Publication): void {
+    // Dropped, and answered as if it was not: the device cannot do better (manual 23.1).
+    if (this.traffic.publication()) {
+      this.connection.acknowledge(publication);
+      return;
+    }
     if (this.origin && this.waiting.length === 0) {
       this.take(topic, payload, publication);
       return;
@@ -140,6 +147,11 @@ export class DeviceSession implements Session {
   }
 
   subscribe({ messageId, subscriptions }: ISubscribePacket): void {
+    if (this.traffic.subscribe()) {
+      const refused = subscriptions.map(() => subscribeFailure(this.connection.protocolVersion));
+      this.connection.sendPacket({ cmd: 'suback', messageId: messageId!, granted: refused });
+      return;
+    }
     const granted = subscriptions.map(({ topic, qos }) => {
       if (CAPABILITY_TOPICS.has(topic)) return Math.min(qos, 1);
       this.audit.error('bad_topic', `Client ${this.clientId} may not subscribe to the topic ${topic.slice(0, 256)}`, {

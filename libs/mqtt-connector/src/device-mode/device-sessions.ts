@@ -66,6 +66,10 @@ export class DeviceSessions {
     if (sharing?.delete(session) && sharing.size === 0) this.byNode.delete(key);
   }
 
+  has(tenantId: string, clientId: string): boolean {
+    return this.byNode.has(nodeKey(tenantId, clientId));
+  }
+
   /** Ends the older sessions of this client, wherever they are. */
   takeOver({ tenantId, clientId, order }: DeviceSession): void {
     const message: TakeOver = { tenantId, clientId, order: order!, instance: this.bus.instance };

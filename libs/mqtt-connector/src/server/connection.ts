@@ -57,6 +57,8 @@ export class Connection {
   private readonly publications = new PublicationQueue();
   private readonly accepted = Date.now();
   private lastSeen = this.accepted;
+  /** A client with a small buffer might not have room for a text (MQTT 5, 3.14.2.2.3). */
+  private takesReasons = true;
   private holds = 0;
   private early: Packet[] = [];
   private output: Buffer[] = [];
@@ -143,10 +145,10 @@ export class Connection {
     this.release(Hold.Connecting);
   }
 
-  /** Sends CONNACK with this code and closes. */
-  refuse(code: Refusal): void {
+  /** Sends CONNACK with this code and closes. @param reason what an MQTT 5 client is told, when that can be said better. */
+  refuse(code: Refusal, reason: number = REFUSAL_REASONS[code]): void {
     if (this.closed) return;
-    this.sendPacket({ cmd: 'connack', sessionPresent: false, returnCode: code, reasonCode: REFUSAL_REASONS[code] });
+    this.sendPacket({ cmd: 'connack', sessionPresent: false, returnCode: code, reasonCode: reason });
     this.close({ description: `refused with code ${code}` });
   }
 
@@ -154,7 +156,11 @@ export class Connection {
   close(ending: Ending): void {
     if (this.closed) return;
     if (this.protocolVersion === 5 && this.state === 'open' && ending.reason !== undefined)
-      this.sendPacket({ cmd: 'disconnect', reasonCode: ending.reason });
+      this.sendPacket({
+        cmd: 'disconnect',
+        reasonCode: ending.reason,
+        ...(this.takesReasons ? { properties: { reasonString: ending.description } } : {}),
+      });
     this.flush();
     this.ended(ending);
     this.socket.destroySoon();
@@ -287,6 +293,7 @@ export class Connection {
       return;
     }
     this.protocolVersion = protocolVersion!;
+    this.takesReasons = packet.properties?.maximumPacketSize === undefined;
     this.state = 'connecting';
     this.hold(Hold.Connecting);
     this.onConnect(this, packet);

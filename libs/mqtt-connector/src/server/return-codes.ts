@@ -11,7 +11,7 @@ export type Refusal = (typeof Refusal)[keyof typeof Refusal];
 /** The same as reason codes of MQTT 5. */
 export const REFUSAL_REASONS: Record<Refusal, number> = { 1: 0x84, 2: 0x85, 3: 0x88, 4: 0x86, 5: 0x87 };
 
-/** Why the server ends a session, as reason codes of an MQTT 5 DISCONNECT. */
+/** Why the server ends a session, or does not open it, as reason codes of MQTT 5. */
 export const Reason = {
   Malformed: 0x81,
   ProtocolError: 0x82,
@@ -21,8 +21,10 @@ export const Reason = {
   KeepAliveTimeout: 0x8d,
   SessionTakenOver: 0x8e,
   PacketTooLarge: 0x95,
+  MessageRateTooHigh: 0x96,
   QuotaExceeded: 0x97,
   AdministrativeAction: 0x98,
+  ConnectionRateExceeded: 0x9f,
 } as const;
 export type Reason = (typeof Reason)[keyof typeof Reason];
 

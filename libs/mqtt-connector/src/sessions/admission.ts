@@ -2,6 +2,8 @@ import type { IConnectPacket } from 'mqtt-packet';
 import type { Audit } from '@orrery/core/audit';
 import type { ApiKeyIdentity, ApiKeys, ApiKeyState, Role } from '@orrery/core/auth';
 import type { Logger } from '@orrery/core/telemetry';
+import type { ConnectionLimits } from '../limits/connection-limits.js';
+import type { ModeLimits } from '../limits/mode-limits.js';
 import type { Connection } from '../server/connection.js';
 import { Reason, Refusal } from '../server/return-codes.js';
 import { type ClientCertificates, type Presented, suffices } from './client-certificates.js';
@@ -20,6 +22,9 @@ export interface Mode {
   /** One of them is needed. */
   readonly roles: readonly Role[];
   readonly needsTls: boolean;
+  readonly limits: ModeLimits;
+  /** Whether a session of the client is here which ends when a new one opens. */
+  replaces?(tenantId: string, clientId: string): boolean;
   /**
    * Whether a client certificate with this common name is the client's (manual 6.3.4); any is when absent.
    * @throws RpcUnavailableError
@@ -43,6 +48,7 @@ export class Admission {
     private readonly apiKeys: ApiKeys,
     private readonly keyWatch: KeyWatch,
     private readonly certificates: ClientCertificates,
+    private readonly limits: ConnectionLimits,
     private readonly audit: Audit,
     private readonly logger: Logger,
     private readonly modes: readonly Mode[],
@@ -87,6 +93,9 @@ export class Admission {
       connection.refuse(code);
       return;
     }
+    const reached = await this.limits.take(connection, clientId, mode, holder.key, this.auditOf(holder.key, clientId));
+    if (reached !== undefined) connection.refuse(Refusal.Unavailable, reached);
+    if (connection.closed) return;
     connection.clientCertAuthentication = presented.authorityId !== undefined;
     await mode.open(connection, packet, {
       username,
@@ -122,8 +131,12 @@ export class Admission {
   }
 
   private auditRefusal(key: ApiKeyIdentity, clientId: string, connection: Connection, problem: Problem): void {
-    const client = { tenantId: key.tenantId, clientId: clientId.slice(0, 256), apiKeyId: key.id };
-    refusalAudit(new SessionAudit(this.audit, client, () => undefined), connection, problem.description);
+    refusalAudit(this.auditOf(key, clientId), connection, problem.description);
+  }
+
+  private auditOf({ tenantId, id }: ApiKeyIdentity, clientId: string): SessionAudit {
+    const client = { tenantId, clientId: clientId.slice(0, 256), apiKeyId: id };
+    return new SessionAudit(this.audit, client, () => undefined);
   }
 }
 

@@ -1,5 +1,6 @@
 import type { StoredAuditEntry } from '@orrery/core/audit';
 import { AUDIT_SUBJECT, type Bus, controlSubject, RpcError, serveRpc } from '@orrery/core/bus';
+import { UNLIMITED_OFFER } from '@orrery/core/limits';
 import {
   type DataMessage,
   decodeEntry,
@@ -18,6 +19,7 @@ import type { MqttPorts } from '../server/listeners.js';
 export interface Surroundings {
   backend: Backend;
   bus: Bus;
+  /** Grants keys of an offer without limits, unless told otherwise. */
   keys: KeyRing;
   platform: TestPlatform;
   ports: MqttPorts;
@@ -108,7 +110,11 @@ export async function startSurroundings(overrides: NodeJS.ProcessEnv = {}): Prom
   bus.connection.subscribe(AUDIT_SUBJECT, {
     callback: (_, message) => void audits.push(message.json<StoredAuditEntry>()),
   });
-  const keys = keyRing(bus);
+  const ring = keyRing(bus);
+  const keys: KeyRing = {
+    ...ring,
+    grant: (tenantId, options) => ring.grant(tenantId, { limits: UNLIMITED_OFFER, ...options }),
+  };
   const inventory = new Inventory(bus);
   await bus.connection.flush();
   const platform = await backend.boot([mqttConnector]);
