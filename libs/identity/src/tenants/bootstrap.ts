@@ -71,6 +71,7 @@ export async function bootstrap(database: Database, options: BootstrapOptions): 
       parentId: admin.tenantId,
       ...masterKey(options.ORRERY_BOOTSTRAP_VENDOR_API_KEY),
     });
+    for (const { tenantId } of [admin, vendor]) await subscribeToUnlimited(manager, tenantId);
     const apiKey = await makeCustomer(manager, vendor.tenantId, options.ORRERY_BOOTSTRAP_API_KEY);
     const { id: tenantId } = await manager.findOneByOrFail(Tenant, { name: CUSTOMER });
     const password = given ?? generatePassword();
@@ -100,14 +101,18 @@ async function makeCustomer(manager: EntityManager, vendorId: string, key?: stri
     ? undefined
     : await insertTenant(manager, { name: CUSTOMER, active: false, ...masterKey(key) });
   await manager.update(Tenant, { name: CUSTOMER }, { parentId: vendorId });
-  const customer = await manager.findOneByOrFail(Tenant, { name: CUSTOMER });
+  const { id } = await manager.findOneByOrFail(Tenant, { name: CUSTOMER });
+  await subscribeToUnlimited(manager, id);
+  return made?.masterKey;
+}
+
+async function subscribeToUnlimited(manager: EntityManager, tenantId: string): Promise<void> {
   await manager.query(
     `INSERT INTO bss_subscriptions (tenant_id, rule, follows)
      SELECT $1, number, display_name FROM bss_rules WHERE display_name = 'Unlimited'`,
-    [customer.id],
+    [tenantId],
   );
-  await refreshOffer(manager, customer);
-  return made?.masterKey;
+  await refreshOffer(manager, await manager.findOneByOrFail(Tenant, { id: tenantId }));
 }
 
 /** The manual's defaults: every function, and no other limits than those of chapter 23. */
