@@ -40,3 +40,31 @@ export interface GroupChange {
  * instance end: their interfaces become OFFLINE.
  */
 export const connectorLeaseKey = (connector: string, instance: string): string => `connector.${connector}.${instance}`;
+
+/**
+ * Type of event, on the partition of the device, by which event-processing tells the state of a device for an activity
+ * rule: what the inventory then shows of it.
+ */
+export const RULE_ACTIVITY = 'ruleActivity';
+
+/** Manual 17.2.7.3. Null ends the state: the rule is gone, or no longer targets the device. */
+export interface ActivityStateEvent {
+  type: typeof RULE_ACTIVITY;
+  deviceId: string;
+  ruleId: string;
+  state: 'UNKNOWN' | 'ACTIVE' | 'SILENT' | null;
+  /** ISO 8601. */
+  timestamp: string;
+}
+
+/** Type of event, on the partition of the device, by which analytics tells what is known of a device's network. */
+export const DEVICE_NETWORK = 'deviceNetwork';
+
+/** Manual 9.2.3. */
+export interface DeviceNetworkEvent {
+  type: typeof DEVICE_NETWORK;
+  deviceId: string;
+  /** The ratio is from 0 to 1; null when it is no longer known. */
+  lora: { lostMessagesRatio: number | null };
+  timestamp: string;
+}

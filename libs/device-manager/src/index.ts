@@ -6,6 +6,9 @@ import { resolveNode } from './contract.js';
 import { Device } from './devices/device.entity.js';
 import { DevicesController } from './devices/devices.controller.js';
 import { DevicesService } from './devices/devices.service.js';
+import { deviceStatesReader } from './explorer/device-states.reader.js';
+import { ExplorerController } from './explorer/explorer.controller.js';
+import { SearchService } from './explorer/search.service.js';
 import { Group } from './groups/group.entity.js';
 import { GroupsController } from './groups/groups.controller.js';
 import { GroupsService } from './groups/groups.service.js';
@@ -17,7 +20,7 @@ import { NodesService } from './nodes/nodes.service.js';
 import { SessionExpiry } from './sessions/session-expiry.js';
 import { sessionsReader } from './sessions/sessions.reader.js';
 
-/** Devices, their interfaces and their groups; the state of their sessions; who a node is, for connectors. */
+/** Devices, their interfaces and groups, and the explorer; the state of sessions; who a node is, for connectors. */
 export const deviceManager: Service = {
   name: 'device-manager',
   schema: { name: 'device_manager', entities: [Device, Group, Interface], migrations },
@@ -27,14 +30,26 @@ export const deviceManager: Service = {
     const secrets = new Secrets(config);
     const nodes = new NodesService(database, groups, bus.partitions);
     const running: Running[] = [];
-    if (roles.worker) running.push(sessionsReader(bus, database), new SessionExpiry(bus, database, logger));
+    if (roles.worker)
+      running.push(
+        sessionsReader(bus, database),
+        deviceStatesReader(bus, database),
+        new SessionExpiry(bus, database, logger),
+      );
     if (roles.api) running.push(answerNodes());
     return {
-      controllers: [ConnectorsController, InterfacesController, DevicesController, GroupsController],
+      controllers: [
+        ConnectorsController,
+        InterfacesController,
+        DevicesController,
+        GroupsController,
+        ExplorerController,
+      ],
       providers: [
         { token: DevicesService, value: new DevicesService(database, groups, secrets, bus.partitions) },
         { token: InterfacesService, value: new InterfacesService(database, secrets, bus.partitions) },
         { token: GroupsService, value: groups },
+        { token: SearchService, value: new SearchService(database) },
       ],
       running,
     };
