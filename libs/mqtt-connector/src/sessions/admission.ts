@@ -6,7 +6,7 @@ import type { ConnectionLimits } from '../limits/connection-limits.js';
 import type { ModeLimits } from '../limits/mode-limits.js';
 import type { Connection } from '../server/connection.js';
 import { Reason, Refusal } from '../server/return-codes.js';
-import { type ClientCertificates, type Presented, suffices } from './client-certificates.js';
+import { type ClientCertificates, type Proof, suffices } from './client-certificates.js';
 import { type KeyHolder, type KeyWatch } from './key-watch.js';
 import { CONNECTOR, SessionAudit } from './session-audit.js';
 
@@ -72,17 +72,23 @@ export class Admission {
       connection.refuse(problem?.code ?? Refusal.Credentials);
       return;
     }
-    const presented: Presented = { certificate: connection.peerCertificate };
+    const certificate = connection.peerCertificate;
+    const proof: Proof = { presented: certificate !== undefined };
     const holder: KeyHolder = {
       hash: found.hash,
       key: found.key,
-      permitted: (key) => permits(mode, key) && suffices(presented, key),
-      revoked: () => connection.close({ description: 'the API key is no longer valid', reason: Reason.NotAuthorized }),
+      permitted: (key) => permits(mode, key) && suffices(proof, key),
+      revoked: () =>
+        connection.close({
+          description: 'the API key does not permit this session any more',
+          reason: Reason.NotAuthorized,
+        }),
     };
     this.keyWatch.add(holder);
     connection.onEnd(() => this.keyWatch.remove(holder));
     const unproved = await this.certificates.check(
-      presented,
+      certificate,
+      proof,
       holder.key,
       mode.ownsName && ((name) => mode.ownsName!(holder.key.tenantId, clientId, name)),
     );
@@ -96,7 +102,7 @@ export class Admission {
     const reached = await this.limits.take(connection, clientId, mode, holder.key, this.auditOf(holder.key, clientId));
     if (reached !== undefined) connection.refuse(Refusal.Unavailable, reached);
     if (connection.closed) return;
-    connection.clientCertAuthentication = presented.authorityId !== undefined;
+    connection.clientCertAuthentication = proof.authorityId !== undefined;
     await mode.open(connection, packet, {
       username,
       get key() {

@@ -7,9 +7,10 @@ import { findCaCertificate } from '@orrery/identity/contract';
 
 const CACHED_AUTHORITIES = 10_000;
 
-/** The certificate that a client has presented in its TLS handshake, if any. */
-export interface Presented {
-  readonly certificate: X509Certificate | undefined;
+/** What a client has proved by the certificate of its TLS handshake. */
+export interface Proof {
+  /** It has presented a certificate. */
+  readonly presented: boolean;
   /** The CA certificate that vouches for it, once it is checked. */
   authorityId?: string;
 }
@@ -34,11 +35,11 @@ export class ClientCertificates {
    * @throws RpcUnavailableError
    */
   async check(
-    presented: Presented,
+    certificate: X509Certificate | undefined,
+    proof: Proof,
     { tenantId, clientCert }: ApiKeyIdentity,
     owned?: (commonName: string) => Promise<boolean>,
   ): Promise<string | undefined> {
-    const { certificate } = presented;
     if (!certificate) return clientCert?.required ? 'the API key needs a client certificate' : undefined;
     if (!clientCert) return undefined;
     const subject = readSubject(certificate);
@@ -52,7 +53,7 @@ export class ClientCertificates {
       const [name = '', ...others] = subject.commonNames;
       if (owned && (others.length > 0 || !(await owned(name))))
         return `the common name "${subject.commonNames.join(', ').slice(0, 256)}" of the client certificate is neither the client id nor the URN of the device`;
-      presented.authorityId = id;
+      proof.authorityId = id;
       return undefined;
     }
     return 'the client certificate is not signed by a CA certificate of the API key that is in force';
@@ -60,9 +61,9 @@ export class ClientCertificates {
 }
 
 /** Whether a client that has passed the check would pass it with this state of its key too. */
-export const suffices = ({ certificate, authorityId }: Presented, { clientCert }: ApiKeyIdentity): boolean =>
+export const suffices = ({ presented, authorityId }: Proof, { clientCert }: ApiKeyIdentity): boolean =>
   !clientCert ||
-  (certificate ? authorityId !== undefined && clientCert.caCertIds.includes(authorityId) : !clientCert.required);
+  (presented ? authorityId !== undefined && clientCert.caCertIds.includes(authorityId) : !clientCert.required);
 
 // Clients may present anything: what cannot be read is no certificate.
 function readSubject({ raw }: X509Certificate): { commonNames: string[]; isAuthority: boolean } | undefined {
