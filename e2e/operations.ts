@@ -1,0 +1,249 @@
+import type { AccountType, Role } from '@orrery/core/auth';
+
+/** Identifiers of what a tenant owns; those of a stranger that owns nothing are unknown everywhere. */
+export interface Things {
+  apiKeyId: string;
+  certificateId: string;
+  deviceId: string;
+  fifoName: string;
+  groupId: string;
+  interfaceId: string;
+  nodeId: string;
+  /** A stored message: bookmarks are made of it. */
+  messageId: string;
+  policyId: string;
+  ruleId: string;
+  section: string;
+  streamId: string;
+  tenantId: string;
+  userId: string;
+}
+
+/** What the platform promises of an operation. */
+export interface Operation {
+  /** Roles that a key needs, all of them; none when any valid key will do. */
+  roles: readonly Role[];
+  /** Types of accounts that may use it; all when absent. */
+  accounts?: readonly AccountType[];
+  /** For those who have no key yet. */
+  public?: true;
+  /** A valid body that names these things, so that only their absence can be the reason of a refusal. */
+  body?: (things: Things) => unknown;
+  query?: (things: Things) => string;
+  /**
+   * What a tenant gets that names the things of another one: `absent` as if they did not exist anywhere, `own` something
+   * of its own, whose names may be the same. What the administrator manages belongs to no other tenant: `nobody`.
+   */
+  stranger: 'absent' | 'own' | 'nobody';
+}
+
+const interfaceOf = ({ nodeId }: Things): object => ({ connector: 'mqtt', definition: { clientId: nodeId } });
+const policyOf = ({ fifoName, deviceId }: Things): object => ({
+  enabled: true,
+  triggers: { dataMessage: { version: 1, filter: { deviceIds: [deviceId] } } },
+  actions: { fifoPublish: [{ fifoName }] },
+});
+
+const VENDORS: readonly AccountType[] = ['VENDOR', 'ADMIN'];
+const ADMINISTRATOR: readonly AccountType[] = ['ADMIN'];
+let newcomers = 0;
+/** A login, and a name, that nobody has. */
+const newcomer = (): string => `newcomer-${++newcomers}`;
+
+const SUBSCRIPTIONS = '/api/v1/vendor/bss/customers/{tenantId}';
+const DEVICE = '/api/v1/deviceMgt/devices/{deviceId}';
+const INTERFACE = `${DEVICE}/interfaces/{interfaceId}`;
+
+/** Every operation of the REST API: one that is not here, or needs other roles than here, fails the tests. */
+export const operations: Record<string, Operation> = {
+  'GET /api/v0/apiKeys': { roles: ['API_KEY_R'], stranger: 'own' },
+  'POST /api/v0/apiKeys': {
+    roles: ['API_KEY_W'],
+    body: ({ apiKeyId }) => ({ parentId: apiKeyId, label: 'stranger', roles: [] }),
+    stranger: 'absent',
+  },
+  'GET /api/v0/apiKeys/{apiKeyId}': { roles: ['API_KEY_R'], stranger: 'absent' },
+  'POST /api/v0/apiKeys/{apiKeyId}': {
+    roles: ['API_KEY_W'],
+    body: () => ({ label: 'stranger' }),
+    stranger: 'absent',
+  },
+  'DELETE /api/v0/apiKeys/{apiKeyId}': { roles: ['API_KEY_W'], stranger: 'absent' },
+  'PUT /api/v0/apiKeys/{apiKeyId}/debugMode': {
+    roles: ['API_KEY_W'],
+    body: () => ({ activated: true }),
+    stranger: 'absent',
+  },
+
+  'GET /api/v0/certificates/ca': { roles: ['API_KEY_R'], stranger: 'own' },
+  'POST /api/v0/certificates/ca': {
+    roles: ['API_KEY_W'],
+    body: () => ({ certificate: 'none', comment: 'stranger' }),
+    stranger: 'absent',
+  },
+  'GET /api/v0/certificates/ca/{certificateId}': { roles: ['API_KEY_R'], stranger: 'absent' },
+  'DELETE /api/v0/certificates/ca/{certificateId}': { roles: ['API_KEY_W'], stranger: 'absent' },
+
+  'GET /api/v0/tenants/me': { roles: [], stranger: 'own' },
+  'GET /api/v0/tenants/me/settings': { roles: ['SETTINGS_R'], stranger: 'own' },
+  'DELETE /api/v0/tenants/me/settings/{section}': { roles: ['SETTINGS_W'], stranger: 'absent' },
+  'PUT /api/v0/tenants/me/settings/{section}': {
+    roles: ['SETTINGS_W'],
+    body: () => ({ by: 'stranger' }),
+    stranger: 'own',
+  },
+
+  'POST /api/v0/auth': { roles: [], public: true, stranger: 'nobody' },
+  'POST /api/v0/setpwd': { roles: [], public: true, stranger: 'nobody' },
+  'POST /api/v0/resetpwd': { roles: [], public: true, stranger: 'nobody' },
+  'POST /api/v0/logout': { roles: [], stranger: 'absent' },
+  'GET /api/v0/users': { roles: ['USER_R'], stranger: 'own' },
+  'POST /api/v0/users': {
+    roles: ['USER_W'],
+    body: () => ({ login: newcomer(), email: 'stranger@example.com', roles: ['DEVICE_R'] }),
+    stranger: 'own',
+  },
+  'GET /api/v0/users/me': { roles: [], stranger: 'absent' },
+  'POST /api/v0/users/activateUser': { roles: ['USER_W'], body: ({ userId }) => ({ userId }), stranger: 'absent' },
+  'GET /api/v0/users/{userId}': { roles: ['USER_R'], stranger: 'absent' },
+  'POST /api/v0/users/{userId}': { roles: ['USER_W'], body: () => ({ state: 'disabled' }), stranger: 'absent' },
+  'DELETE /api/v0/users/{userId}': { roles: ['USER_W'], stranger: 'absent' },
+  'POST /api/v0/users/{userId}/password': {
+    roles: [],
+    body: () => ({ oldPassword: 'Or-rery1', newPassword: 'Or-rery2' }),
+    stranger: 'absent',
+  },
+
+  'GET /api/v1/vendor/customers': { roles: ['SETTINGS_R'], accounts: VENDORS, stranger: 'own' },
+  'POST /api/v1/vendor/customers': {
+    roles: ['SETTINGS_W'],
+    accounts: VENDORS,
+    body: () => ({ name: newcomer(), login: newcomer(), email: 'stranger@example.com' }),
+    stranger: 'own',
+  },
+  'GET /api/v1/vendor/customers/{tenantId}': { roles: ['SETTINGS_R'], accounts: VENDORS, stranger: 'absent' },
+  'DELETE /api/v1/vendor/customers/{tenantId}': { roles: ['SETTINGS_W'], accounts: VENDORS, stranger: 'absent' },
+  [`GET ${SUBSCRIPTIONS}/compliance/validated`]: { roles: ['SETTINGS_R'], accounts: VENDORS, stranger: 'absent' },
+  [`GET ${SUBSCRIPTIONS}/subscriptions`]: { roles: ['SETTINGS_R'], accounts: VENDORS, stranger: 'absent' },
+  [`POST ${SUBSCRIPTIONS}/subscriptions`]: {
+    roles: ['SETTINGS_W'],
+    accounts: VENDORS,
+    query: () => 'ruleDisplayName=Disabled',
+    stranger: 'absent',
+  },
+  [`DELETE ${SUBSCRIPTIONS}/subscriptions`]: {
+    roles: ['SETTINGS_W'],
+    accounts: VENDORS,
+    query: ({ ruleId }) => `ruleId=${ruleId}`,
+    stranger: 'absent',
+  },
+  'GET /api/v1/admin/bss/rules': { roles: ['SETTINGS_R'], accounts: ADMINISTRATOR, stranger: 'nobody' },
+  'POST /api/v1/admin/bss/rules': {
+    roles: ['SETTINGS_W'],
+    accounts: ADMINISTRATOR,
+    body: () => ({}),
+    stranger: 'nobody',
+  },
+  'GET /api/v1/admin/bss/rules/{ruleId}': { roles: ['SETTINGS_R'], accounts: ADMINISTRATOR, stranger: 'nobody' },
+  'PATCH /api/v1/admin/bss/rules/{ruleId}': {
+    roles: ['SETTINGS_W'],
+    accounts: ADMINISTRATOR,
+    body: () => ({ disabled: true }),
+    stranger: 'nobody',
+  },
+  'GET /api/v1/admin/vendors': { roles: ['SETTINGS_R'], accounts: ADMINISTRATOR, stranger: 'nobody' },
+  'POST /api/v1/admin/vendors': {
+    roles: ['SETTINGS_W'],
+    accounts: ADMINISTRATOR,
+    body: () => ({}),
+    stranger: 'nobody',
+  },
+  'PATCH /api/v1/admin/vendors/{tenantId}': {
+    roles: ['SETTINGS_W'],
+    accounts: ADMINISTRATOR,
+    body: () => ({ supportVendorIds: [] }),
+    stranger: 'nobody',
+  },
+
+  'GET /api/v1/deviceMgt/connectors/lora/connectivities': { roles: ['DEVICE_R'], stranger: 'own' },
+  'GET /api/v1/deviceMgt/connectors/lora/profiles': { roles: ['DEVICE_R'], stranger: 'own' },
+  'GET /api/v1/deviceMgt/devices': { roles: ['DEVICE_R'], stranger: 'own' },
+  'POST /api/v1/deviceMgt/devices': {
+    roles: ['DEVICE_W'],
+    body: ({ groupId }) => ({ id: 'urn:lo:nsid:stranger:1', group: { id: groupId } }),
+    stranger: 'absent',
+  },
+  [`GET ${DEVICE}`]: { roles: ['DEVICE_R'], stranger: 'absent' },
+  [`POST ${DEVICE}`]: { roles: ['DEVICE_W'], body: () => ({ name: 'stranger' }), stranger: 'absent' },
+  [`PATCH ${DEVICE}`]: { roles: ['DEVICE_W'], body: () => ({ name: 'stranger' }), stranger: 'absent' },
+  [`DELETE ${DEVICE}`]: { roles: ['DEVICE_W'], stranger: 'absent' },
+  [`GET ${DEVICE}/interfaces`]: { roles: ['DEVICE_R'], stranger: 'absent' },
+  [`POST ${DEVICE}/interfaces`]: { roles: ['DEVICE_W'], body: interfaceOf, stranger: 'absent' },
+  [`GET ${INTERFACE}`]: { roles: ['DEVICE_R'], stranger: 'absent' },
+  [`PATCH ${INTERFACE}`]: { roles: ['DEVICE_W'], body: () => ({ enabled: false }), stranger: 'absent' },
+  [`DELETE ${INTERFACE}`]: { roles: ['DEVICE_W'], stranger: 'absent' },
+  'GET /api/v1/deviceMgt/groups': { roles: ['DEVICE_R'], stranger: 'own' },
+  'POST /api/v1/deviceMgt/groups': {
+    roles: ['DEVICE_W'],
+    body: ({ groupId }) => ({ pathNode: 'stranger', parentId: groupId }),
+    stranger: 'absent',
+  },
+  'GET /api/v1/deviceMgt/groups/{groupId}': { roles: ['DEVICE_R'], stranger: 'absent' },
+  'PUT /api/v1/deviceMgt/groups/{groupId}': {
+    roles: ['DEVICE_W'],
+    body: () => ({ pathNode: 'stranger', parentId: 'root' }),
+    stranger: 'absent',
+  },
+  'DELETE /api/v1/deviceMgt/groups/{groupId}': { roles: ['DEVICE_W'], stranger: 'absent' },
+  'POST /api/v1/deviceMgt/explorer/search': { roles: ['DEVICE_R'], body: () => ({}), stranger: 'own' },
+  'POST /api/v1/deviceMgt/explorer/stats': { roles: ['DEVICE_R'], body: () => ({}), stranger: 'own' },
+
+  'GET /api/v0/auditlog/messages': {
+    roles: ['LOGS_R'],
+    query: ({ deviceId }) => `source.deviceId=${deviceId}`,
+    stranger: 'own',
+  },
+
+  'POST /api/v0/data/bulk': {
+    roles: ['DATA_W'],
+    body: ({ streamId, deviceId }) => [{ streamId, value: { by: 'stranger' }, metadata: { source: deviceId } }],
+    stranger: 'own',
+  },
+  'POST /api/v0/data/streams/{streamId}': {
+    roles: ['DATA_W'],
+    body: ({ deviceId }) => ({ value: { by: 'stranger' }, metadata: { source: deviceId } }),
+    stranger: 'own',
+  },
+  'GET /api/v0/data/streams/{streamId}': {
+    roles: ['DATA_R'],
+    query: ({ messageId }) => `bookmarkId=${messageId}`,
+    stranger: 'absent',
+  },
+
+  'GET /api/v0/topics/fifo': { roles: ['BUS_CONFIG_R'], stranger: 'own' },
+  'POST /api/v0/topics/fifo': {
+    roles: ['BUS_CONFIG_W'],
+    body: ({ fifoName }) => ({ name: `${fifoName}2`, maxLengthBytes: 1024, messageTtl: 60 }),
+    stranger: 'own',
+  },
+  'GET /api/v0/topics/fifo/{fifoName}': { roles: ['BUS_CONFIG_R'], stranger: 'absent' },
+  'PUT /api/v0/topics/fifo/{fifoName}': {
+    roles: ['BUS_CONFIG_W'],
+    body: () => ({ maxLengthBytes: 2048, messageTtl: 60 }),
+    stranger: 'absent',
+  },
+  'DELETE /api/v0/topics/fifo/{fifoName}': { roles: ['BUS_CONFIG_W'], stranger: 'absent' },
+  'GET /api/v1/event2action/actionPolicies': { roles: ['DATA_PROCESSING_R'], stranger: 'own' },
+  'POST /api/v1/event2action/actionPolicies': {
+    roles: ['DATA_PROCESSING_W'],
+    body: policyOf,
+    stranger: 'own',
+  },
+  'GET /api/v1/event2action/actionPolicies/{policyId}': { roles: ['DATA_PROCESSING_R'], stranger: 'absent' },
+  'PUT /api/v1/event2action/actionPolicies/{policyId}': {
+    roles: ['DATA_PROCESSING_W'],
+    body: policyOf,
+    stranger: 'absent',
+  },
+  'DELETE /api/v1/event2action/actionPolicies/{policyId}': { roles: ['DATA_PROCESSING_W'], stranger: 'absent' },
+};
