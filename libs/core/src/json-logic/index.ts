@@ -1,2 +1,2 @@
 export { compileLogic, type Evaluate, LogicError, type LogicOptions, type Operator } from './json-logic.js';
-export { truthy as isTrue } from './operators.js';
+export { charge, truthy as isTrue } from './operators.js';

@@ -16,7 +16,8 @@ export function bounded<Result>(evaluate: () => Result): Result {
   return evaluate();
 }
 
-function charge(work: number): void {
+/** Counts work of an operator that is more than a handful of steps. @throws LogicError when there was too much of it */
+export function charge(work: number): void {
   left -= work;
   if (left < 0) throw new LogicError('the evaluation takes too long');
 }

@@ -2,7 +2,7 @@ import { invalidParameter } from '@orrery/core/http';
 
 /** Most bytes of JSON, and levels, of one section of settings, or of one rule. */
 const MAX_BYTES = 65_536;
-const MAX_LEVELS = 20;
+const MAX_LEVELS = 50;
 
 export type JsonObject = Record<string, unknown>;
 
