@@ -12,4 +12,5 @@ export {
 export * from './paging.js';
 export { openApi } from './api-documentation.js';
 export { configureServer, fastifyAdapter, type HealthChecks } from './server.js';
+export { accountMinute, Limited } from './rate-limiting.js';
 export { validationPipe } from './validation.pipe.js';

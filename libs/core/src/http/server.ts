@@ -2,11 +2,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import type { FastifyInstance } from 'fastify';
 import type { ApiKeys } from '../auth/index.js';
+import type { RateLimits } from '../limits/index.js';
 import { metrics, registry, type Logger } from '../telemetry/index.js';
 import { serveApiDocumentation } from './api-documentation.js';
 import { authenticate, UnreadableBody } from './authorization.js';
 import { toApiError } from './error.filter.js';
 import { ApiError } from './errors.js';
+import { limitRate } from './rate-limiting.js';
 
 /** Largest request body: a bulk of many small messages, or one value with room around it. */
 const BODY_LIMIT = 16 << 20;
@@ -24,10 +26,11 @@ export const fastifyAdapter = (): FastifyAdapter =>
     routerOptions: { maxParamLength: 512 },
   });
 
-/** What every HTTP server of the platform does: authentication, content types, health, metrics. */
+/** What every HTTP server of the platform does: authentication, rate limits, content types, health, metrics. */
 export function configureServer(
   app: NestFastifyApplication,
   apiKeys: ApiKeys,
+  rateLimits: RateLimits,
   health: HealthChecks,
   logger: Logger,
 ): void {
@@ -48,6 +51,7 @@ export function configureServer(
     if (!(request.routeOptions.url ?? request.url).startsWith('/api/')) return;
     try {
       if (!request.routeOptions.config.public) await authenticate(apiKeys, request);
+      if (!(await limitRate(rateLimits, request, reply))) return;
       const accept = request.headers.accept;
       if (accept && !/\*\/\*|application\/(\*|json)/i.test(accept)) throw new ApiError('NOT_ACCEPTABLE');
       // JSON is the only format, so its declaration is optional (manual 16.1.3).

@@ -182,7 +182,7 @@ export async function bootServices(services: Service[], roles: ServiceRoles, con
   app.useGlobalFilters(new ErrorFilter(logger));
   app.useGlobalGuards(new RolesGuard());
   app.useGlobalPipes(validationPipe());
-  configureServer(app, apiKeys, health, logger);
+  configureServer(app, apiKeys, rateLimits, health, logger);
   await app.listen(config.ORRERY_HTTP_PORT, config.ORRERY_BIND_ADDRESS);
   const address = app.getHttpServer().address() as { port: number };
   return {

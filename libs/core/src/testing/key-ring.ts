@@ -9,11 +9,15 @@ import {
   type Role,
 } from '../auth/index.js';
 import { type Bus, controlSubject, serveRpc } from '../bus/index.js';
+import { limitsOf, newSettings } from '../limits/index.js';
 import { encodeEntry } from '../messages/index.js';
 
 /** Speaks as identity on the bus, for tests of one service that needs keys and not identity itself. */
 export interface KeyRing {
-  /** A key of the tenant, with all roles unless told otherwise. */
+  /**
+   * A key of the tenant, with all roles unless told otherwise. Without `limits` its offer is the default one without rate
+   * limiting of HTTP, as tests ask again and again until something holds.
+   */
   grant(
     tenantId: string,
     options?: Partial<Omit<ApiKeyIdentity, 'id' | 'tenantId'>> & { roles?: Role[] },
@@ -21,6 +25,8 @@ export interface KeyRing {
   /** Changes a key and announces it, as identity does; null deletes it. */
   change(value: string, change: Partial<ApiKeyIdentity> | null): void;
 }
+
+const UNRATED = limitsOf(newSettings({ http: { rateLimiting: false } }));
 
 export function keyRing(bus: Bus): KeyRing {
   const keys = new Map<string, ApiKeyIdentity>();
@@ -36,7 +42,7 @@ export function keyRing(bus: Bus): KeyRing {
         roles: [...ROLES],
         fifos: [],
         active: true,
-        limits: {},
+        limits: UNRATED,
         disabledSections: [],
         smsNumbers: [],
         ...options,

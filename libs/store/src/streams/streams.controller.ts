@@ -1,7 +1,7 @@
 import { Body, Controller, Get, Headers, HttpCode, Inject, Param, Post, Query, Res } from '@nestjs/common';
 import { ApiBody, ApiOperation, ApiQuery, ApiResponse, ApiTags } from '@nestjs/swagger';
 import type { ApiKeyIdentity } from '@orrery/core/auth';
-import { Key, Requires } from '@orrery/core/http';
+import { Key, Limited, Requires } from '@orrery/core/http';
 import type { FastifyReply } from 'fastify';
 import { type StreamQuery, StreamsService } from './streams.service.js';
 
@@ -36,6 +36,7 @@ export class StreamsController {
   }
 
   @Post('bulk')
+  @Limited({ concurrent: 'httpConcurrentHeavy', perMinute: 'bulksPerMinute' })
   @HttpCode(202)
   @Requires('DATA_W')
   @ApiOperation({ summary: 'Add up to 1000 data messages, all or none' })
@@ -53,7 +54,9 @@ export class StreamsController {
     return { ids: await this.streams.addBulk(key, body, traceparent) };
   }
 
+  // What is counted are the messages that were read.
   @Get('streams/:streamId')
+  @Limited({ perMinute: 'streamReadsPerMinute', points: 0 })
   @Requires('DATA_R')
   @ApiOperation({ summary: 'Read a stream from newest to oldest' })
   @ApiQuery({ name: 'limit', required: false, type: Number, description: '100 unless told otherwise, at most 1000' })

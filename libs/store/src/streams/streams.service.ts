@@ -1,7 +1,7 @@
 import type { ApiKeyIdentity } from '@orrery/core/auth';
 import { type Bus, BusUnavailableError, PackingPublisher } from '@orrery/core/bus';
 import type { Database } from '@orrery/core/database';
-import { invalidParameter, invalidParameters, RateLimitedError } from '@orrery/core/http';
+import { accountMinute, invalidParameter, invalidParameters } from '@orrery/core/http';
 import { limitOf, LIMITS, type RateLimits } from '@orrery/core/limits';
 import type { Audit } from '@orrery/core/audit';
 import {
@@ -19,7 +19,6 @@ import {
 } from '@orrery/core/messages';
 
 const DAY_MS = 24 * 3600 * 1000;
-const MINUTE_MS = 60_000;
 /** How long a client waits for the bus before it gets a 503. */
 const PUBLISH_TIMEOUT_MS = 10_000;
 /** Mistakes of a bulk that are listed: it may hold millions. */
@@ -56,8 +55,6 @@ export class StreamsService {
 
   /** All or nothing: one bad element rejects the whole bulk. @returns the ids in the order of the elements. */
   async addBulk(key: ApiKeyIdentity, body: unknown, traceparent?: string): Promise<string[]> {
-    const limit = limitOf(key.limits, 'bulksPerMinute');
-    if (Number.isFinite(limit)) await this.pass(key, 'bulks', limit, 1);
     if (!Array.isArray(body)) throw invalidParameter('body', 'an array of data messages');
     const most = limitOf(key.limits, 'messagesPerBulk');
     if (body.length > most) throw invalidParameter('body', `at most ${most} messages`);
@@ -82,8 +79,6 @@ export class StreamsService {
 
   /** The stream's messages from newest to oldest, as the JSON text of an array. */
   async read(key: ApiKeyIdentity, streamId: string, query: StreamQuery): Promise<string> {
-    const most = limitOf(key.limits, 'streamReadsPerMinute');
-    if (Number.isFinite(most)) await this.pass(key, 'streamReads', most, 0);
     const error = checkStreamId(streamId);
     if (error) throw invalidParameters([error]);
 
@@ -105,14 +100,11 @@ export class StreamsService {
       `SELECT body FROM messages WHERE ${conditions.join(' AND ')} ORDER BY timestamp DESC, id DESC LIMIT ${limit}`,
       parameters,
     );
-    if (Number.isFinite(most) && rows.length > 0)
-      await this.pass(key, 'streamReads', Number.POSITIVE_INFINITY, rows.length);
+    if (rows.length > 0 && Number.isFinite(limitOf(key.limits, 'streamReadsPerMinute')))
+      await this.rateLimits.pass([
+        accountMinute(key.tenantId, 'streamReadsPerMinute', Number.POSITIVE_INFINITY, rows.length),
+      ]);
     return `[${rows.map((row) => row.body).join(',')}]`;
-  }
-
-  private async pass(key: ApiKeyIdentity, name: string, limit: number, points: number): Promise<void> {
-    const rate = { name, key: key.tenantId, windowMs: MINUTE_MS, limit, points };
-    if ((await this.rateLimits.pass([rate])).refused !== undefined) throw new RateLimitedError();
   }
 
   private limit(text: string | undefined): number {

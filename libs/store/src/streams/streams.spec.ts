@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { type IncomingMessage, request } from 'node:http';
 import {
   type ApiClient,
   apiClient,
@@ -218,6 +220,30 @@ describe('POST /api/v0/data/bulk', () => {
     }
     expect(statuses.filter((status) => status === 429).length).toBeGreaterThanOrEqual(2);
     expect(new Set(statuses)).toEqual(new Set([202, 429]));
+  });
+
+  it('refuses the sixth bulk while five of the account are under way', async () => {
+    const { value } = keys.grant('tenant-parallel', { limits: {} });
+    const parallel = apiClient(url, value);
+    const body = JSON.stringify([{ streamId: 'parallel', value: {} }]);
+    const bulks = Array.from({ length: 5 }, () => {
+      const bulk = request(`${url}/api/v0/data/bulk`, {
+        method: 'POST',
+        headers: { 'x-api-key': value, 'content-type': 'application/json', 'content-length': body.length },
+      });
+      bulk.write(body.slice(0, 1));
+      return bulk;
+    });
+    // The rest of their bodies is still to come.
+    await eventually(async () => (await parallel.post('/api/v0/data/bulk', 'x')).status === 429);
+    expect((await parallel.post('/api/v0/data/streams/parallel', { value: {} })).status).toBe(202);
+    const answered = bulks.map((bulk) => once(bulk, 'response'));
+    for (const bulk of bulks) bulk.end(body.slice(1));
+    for (const [answer] of (await Promise.all(answered)) as Array<[IncomingMessage]>) {
+      expect(answer.statusCode).toBe(202);
+      answer.resume();
+    }
+    await eventually(async () => (await parallel.post('/api/v0/data/bulk', body)).status === 202);
   });
 });
 
