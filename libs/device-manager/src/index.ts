@@ -9,6 +9,7 @@ import { DevicesService } from './devices/devices.service.js';
 import { deviceStatesReader } from './explorer/device-states.reader.js';
 import { ExplorerController } from './explorer/explorer.controller.js';
 import { SearchService } from './explorer/search.service.js';
+import { StatsService } from './explorer/stats.service.js';
 import { Group } from './groups/group.entity.js';
 import { GroupsController } from './groups/groups.controller.js';
 import { GroupsService } from './groups/groups.service.js';
@@ -50,6 +51,7 @@ export const deviceManager: Service = {
         { token: InterfacesService, value: new InterfacesService(database, secrets, bus.partitions) },
         { token: GroupsService, value: groups },
         { token: SearchService, value: new SearchService(database) },
+        { token: StatsService, value: new StatsService(database) },
       ],
       running,
     };

@@ -4,6 +4,8 @@ import type { ApiKeyIdentity } from '@orrery/core/auth';
 import { Key, Requires } from '@orrery/core/http';
 import { type SearchAnswer, SearchDto } from './search.dto.js';
 import { SearchService } from './search.service.js';
+import { type StatsAnswer, StatsDto } from './stats.dto.js';
+import { StatsService } from './stats.service.js';
 
 const FILTERS = {
   queryString: 'tags=in=(spain, v2) and interfaces.status==ONLINE',
@@ -14,7 +16,10 @@ const FILTERS = {
 @ApiTags('Device management - Inventory explorer')
 @Controller('api/v1/deviceMgt/explorer')
 export class ExplorerController {
-  constructor(@Inject(SearchService) private readonly searches: SearchService) {}
+  constructor(
+    @Inject(SearchService) private readonly searches: SearchService,
+    @Inject(StatsService) private readonly statistics: StatsService,
+  ) {}
 
   @Post('search')
   @HttpCode(200)
@@ -29,5 +34,24 @@ export class ExplorerController {
   @ApiResponse({ status: 200, description: 'The devices, and the bookmark by which the next page is asked for' })
   search(@Key() key: ApiKeyIdentity, @Body() body: SearchDto): Promise<SearchAnswer> {
     return this.searches.search(key.tenantId, body);
+  }
+
+  @Post('stats')
+  @HttpCode(200)
+  @Requires('DEVICE_R')
+  @ApiOperation({ summary: 'Count devices, by fields, components or position' })
+  @ApiBody({
+    schema: {
+      type: 'object',
+      example: {
+        filters: FILTERS,
+        groupBy: { location: { precision: 5, groupBy: { interfaces: { field: 'status' } } } },
+        options: { includeTotalKeys: true, includeMissingDevicesCount: true, includeGeoBoundsInBuckets: true },
+      },
+    },
+  })
+  @ApiResponse({ status: 200, description: 'The counts' })
+  stats(@Key() key: ApiKeyIdentity, @Body() body: StatsDto): Promise<StatsAnswer> {
+    return this.statistics.count(key.tenantId, body);
   }
 }
