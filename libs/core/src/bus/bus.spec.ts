@@ -152,6 +152,30 @@ describe('PackingPublisher and PartitionReader', () => {
     await publisher.close();
   });
 
+  it('split a batch that PostgreSQL has no time for', async () => {
+    const bus = await backend.bus();
+    const publisher = new PackingPublisher(bus, 'READY');
+    for (let first = 15_000; first < 15_300; first += 30) await send(publisher, 2, range(first, 30));
+    const hurried = new PartitionReader(bus, {
+      name: 'hurried',
+      streams: ['READY'],
+      database,
+      async handle(items, manager) {
+        if (items.filter((item) => number(item) >= 15_000).length > 50) {
+          await manager.query(`SET LOCAL statement_timeout = 50`);
+          await manager.query('SELECT pg_sleep(60)');
+        }
+        for (const item of items)
+          await manager.query('INSERT INTO effects (reader, n) VALUES ($1, $2)', ['hurried', number(item)]);
+      },
+    });
+    await hurried.start();
+    await eventually(async () => (await effects('hurried')).filter((n) => n >= 15_000).length === 300);
+    expect((await effects('hurried')).filter((n) => n >= 15_000)).toEqual(range(15_000, 300));
+    await hurried.stop();
+    await publisher.close();
+  });
+
   it('wait for a database that is away instead of blaming the message', async () => {
     const bus = await backend.bus();
     const publisher = new PackingPublisher(bus, 'READY');
@@ -263,7 +287,7 @@ describe('PackingPublisher and PartitionReader', () => {
   it('purge a stream up to the slowest of its registered readers', async () => {
     const bus = await backend.bus();
     const publisher = new PackingPublisher(bus, 'READY');
-    const names = ['once', 'numbers', 'picky', 'patient', 'shared', 'fenced'];
+    const names = ['once', 'numbers', 'picky', 'hurried', 'patient', 'shared', 'fenced'];
     for (const name of names) {
       const each = reader(bus, name, () => undefined);
       await each.start();
@@ -393,6 +417,8 @@ describe('OutboxRelay', () => {
       publisher.publish(1, '{}', JSON.stringify('x'.repeat(20_000)), 1500).catch(() => 'full'),
     );
     expect(await Promise.all(filler)).toContain('full');
+    // What did not fit must not be tried again once there is room.
+    await publisher.close();
     const relay = new OutboxRelay(bus, database);
     await relay.start();
     const before = (await bus.jsm.streams.info('EVENTS_2')).state.messages;
@@ -408,7 +434,6 @@ describe('OutboxRelay', () => {
     expect((await bus.jsm.streams.info('EVENTS_2')).state.messages).toBe(before + 1);
     expect((await bus.jsm.streams.info('EVENTS_1')).state.messages).toBe(1);
     await relay.stop();
-    await publisher.close();
   });
 
   it('hands over to another instance when the first one stops', async () => {

@@ -62,6 +62,8 @@ const RETRY_MS = 500;
 // SQLSTATE classes that say something about the data, not about the state of the server. Not 42: a table that is missing
 // and a right that was taken away would set every message aside.
 const DATA_ERROR = /^(22|23|54)/;
+/** A statement that took too long. */
+const QUERY_CANCELED = '57014';
 
 /**
  * The one batch consumer of the platform. It reads the partitions it holds a lease for, and commits effect and
@@ -288,7 +290,8 @@ export class PartitionReader {
           for (const stream of error.streams) this.leases.forget(Number(stream.slice(stream.lastIndexOf('_') + 1)));
           continue;
         }
-        if (isDataError(error)) {
+        // PostgreSQL had no time for it: smaller batches may fit. One entry is tried until it does.
+        if (isDataError(error) || (entries.length > 1 && sqlState(error) === QUERY_CANCELED)) {
           await this.isolate(entries);
           return;
         }
@@ -391,9 +394,15 @@ export class PartitionReader {
 /** True when the data is to blame: repeating the batch would fail again. */
 function isDataError(error: unknown): boolean {
   if (error instanceof FencedError) return false;
-  const { code, driverError } = error as { code?: unknown; driverError?: { code?: unknown } };
-  const state = driverError?.code ?? code;
-  if (typeof state === 'string' && /^[0-9A-Z]{5}$/.test(state)) return DATA_ERROR.test(state);
+  const state = sqlState(error);
+  if (state !== undefined) return DATA_ERROR.test(state);
   // A programming error blames the message that provoked it; lost connections and time-outs have a code or say so.
   return error instanceof TypeError || error instanceof RangeError || error instanceof SyntaxError;
+}
+
+/** The SQLSTATE of an error of PostgreSQL. */
+function sqlState(error: unknown): string | undefined {
+  const { code, driverError } = error as { code?: unknown; driverError?: { code?: unknown } };
+  const state = driverError?.code ?? code;
+  return typeof state === 'string' && /^[0-9A-Z]{5}$/.test(state) ? state : undefined;
 }
