@@ -7,8 +7,11 @@ export interface WokenWorkOptions {
   name: string;
   /** Milliseconds after which it is done although nobody has woken it. */
   everyMs: number;
-  /** Must bear being done by several processes at once. Ends early once `stopped` says so. */
-  run(stopped: () => boolean): Promise<void>;
+  /**
+   * Must bear being done by several processes at once. Ends early once `stopped` says so.
+   * @returns milliseconds until it should be done again, when that is sooner than `everyMs`.
+   */
+  run(stopped: () => boolean): Promise<number | void>;
   logger: Logger;
 }
 
@@ -30,20 +33,19 @@ export class WokenWork {
     }
     clearTimeout(this.timer);
     this.again = false;
+    const { name, everyMs, logger } = this.options;
     this.running = this.options
       .run(() => this.stopped)
       .then(
-        () => this.options.everyMs,
+        (next) => (this.again ? 0 : Math.min(next ?? everyMs, everyMs)),
         (error: unknown) => {
-          this.options.logger.warn({ work: this.options.name, error: String(error) }, 'work failed; trying again');
-          return Math.min(RETRY_MS, this.options.everyMs);
+          logger.warn({ work: name, error: String(error) }, 'work failed; trying again');
+          return Math.min(RETRY_MS, everyMs);
         },
       )
       .then((pauseMs) => {
         delete this.running;
-        if (this.stopped) return;
-        if (this.again && pauseMs === this.options.everyMs) this.wake();
-        else this.timer = setTimeout(() => this.wake(), pauseMs);
+        if (!this.stopped) this.timer = setTimeout(() => this.wake(), pauseMs);
       });
   }
 

@@ -1,6 +1,7 @@
 import type { Bus } from '@orrery/core/bus';
 import type { Config } from '@orrery/core/config';
 import type { Database } from '@orrery/core/database';
+import { WokenWork } from '@orrery/core/jobs';
 import type { Mail, Mailer } from '@orrery/core/mail';
 import type { Running } from '@orrery/core/service';
 import { USER_MAIL_CONTROL } from './new-user.js';
@@ -27,10 +28,7 @@ interface Claimed {
 
 /** Sends the mails by which users choose a password: each by one instance, again and again while the server is away. */
 export class UserMails implements Running {
-  private timer?: NodeJS.Timeout;
-  private working?: Promise<void>;
-  private again = false;
-  private stopped = false;
+  private readonly work: WokenWork;
   private unsubscribe = (): void => undefined;
 
   constructor(
@@ -38,41 +36,27 @@ export class UserMails implements Running {
     private readonly database: Database,
     private readonly mailer: Mailer,
     private readonly config: Pick<Config, 'ORRERY_PUBLIC_URL'>,
-  ) {}
-
-  async start(): Promise<void> {
-    const subscription = this.bus.onControl(USER_MAIL_CONTROL, () => this.wake());
-    this.unsubscribe = () => subscription.unsubscribe();
-    this.wake();
-  }
-
-  async stop(): Promise<void> {
-    this.stopped = true;
-    this.unsubscribe();
-    await this.working;
-    clearTimeout(this.timer);
-  }
-
-  private wake(): void {
-    this.again = true;
-    if (this.stopped) return;
-    this.working ??= this.work().finally(() => {
-      delete this.working;
-      if (this.again) this.wake();
+  ) {
+    this.work = new WokenWork({
+      name: 'mails to users',
+      everyMs: IDLE_MS,
+      run: async (stopped) => {
+        while (!stopped() && (await this.sendNext())) continue;
+        return this.untilNext();
+      },
+      logger: bus.logger,
     });
   }
 
-  private async work(): Promise<void> {
-    clearTimeout(this.timer);
-    this.again = false;
-    let pause = IDLE_MS;
-    try {
-      while (!this.stopped && (await this.sendNext())) continue;
-      pause = await this.untilNext();
-    } catch (error) {
-      this.bus.logger.warn({ error: String(error) }, 'mails to users wait: PostgreSQL does not answer');
-    }
-    if (!this.stopped) this.timer = setTimeout(() => this.wake(), pause);
+  async start(): Promise<void> {
+    const subscription = this.bus.onControl(USER_MAIL_CONTROL, () => this.work.wake());
+    this.unsubscribe = () => subscription.unsubscribe();
+    this.work.wake();
+  }
+
+  stop(): Promise<void> {
+    this.unsubscribe();
+    return this.work.stop();
   }
 
   /** @returns false when no mail is due. */
