@@ -12,8 +12,8 @@ export const auditLog: Service = {
   name: 'audit-log',
   schema: { name: 'audit', entities: [], migrations: auditMigrations },
   restPaths: ['/api/v0/auditlog'],
-  build({ bus, database, jobs, logger, roles }) {
-    const reader = new MessagesReader(bus, database, logger);
+  build({ bus, config, database, jobs, logger, roles }) {
+    const reader = new MessagesReader(bus, database, logger, config.ORRERY_AUDIT_PER_MINUTE);
     return {
       controllers: [MessagesController],
       providers: [{ token: MessagesService, value: new MessagesService(database) }],

@@ -5,6 +5,7 @@ import type { Database } from '@orrery/core/database';
 import { metrics, type Logger } from '@orrery/core/telemetry';
 import type { EntityManager } from 'typeorm';
 import { AUDIT_READER } from '../contract.js';
+import { insertCapped, type Row } from './capped-insert.js';
 import { entryJson } from './entry-json.js';
 
 const STREAM = 'AUDIT';
@@ -14,8 +15,6 @@ const RETRY_MS = 500;
 
 // SQLSTATE classes by which PostgreSQL says that it cannot take these data, whenever it is asked.
 const DATA_ERROR = /^(22|54)/;
-
-type Row = [tenantId: string, id: string, timestamp: string, entry: string];
 
 /**
  * Writes what arrives on AUDIT, one instance at a time. Messages and position are committed together, so that a crash
@@ -32,6 +31,8 @@ export class MessagesReader {
     private readonly bus: Bus,
     private readonly database: Database,
     private readonly logger: Logger,
+    /** Entries that are kept of a tenant, category, subcategory and minute. */
+    private readonly perMinute: number,
   ) {
     this.leases = new LeaseManager(bus, AUDIT_READER, 1, {
       acquired: () => {
@@ -114,7 +115,7 @@ export class MessagesReader {
         await insertRows(manager);
       });
     try {
-      await write((manager) => insert(manager, rows));
+      await write((manager) => insertCapped(manager, rows, this.perMinute));
     } catch (error) {
       if (!isDataError(error)) throw error;
       await write((manager) => this.insertOneByOne(manager, rows));
@@ -127,7 +128,7 @@ export class MessagesReader {
     for (const row of rows) {
       await manager.query('SAVEPOINT entry');
       try {
-        await insert(manager, [row]);
+        await insertCapped(manager, [row], this.perMinute);
       } catch (error) {
         if (!isDataError(error)) throw error;
         await manager.query('ROLLBACK TO SAVEPOINT entry');
@@ -153,17 +154,6 @@ export class MessagesReader {
     this.logger.error({ entry: which, error }, 'left out an audit entry that cannot be kept');
     metrics.deadMessages.inc({ reader: AUDIT_READER });
   }
-}
-
-async function insert(manager: EntityManager, rows: Row[]): Promise<void> {
-  if (rows.length === 0) return;
-  await manager.query(
-    `INSERT INTO messages (tenant_id, id, timestamp, entry)
-     SELECT tenant_id, id, timestamp, entry::jsonb
-     FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::text[]) AS v (tenant_id, id, timestamp, entry)
-     ON CONFLICT DO NOTHING`,
-    [0, 1, 2, 3].map((column) => rows.map((row) => row[column])),
-  );
 }
 
 function isDataError(error: unknown): boolean {

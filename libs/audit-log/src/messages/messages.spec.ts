@@ -27,7 +27,7 @@ let platform: TestPlatform;
 let bus: Bus;
 let keys: KeyRing;
 beforeAll(async () => {
-  backend = await startBackend([auditLog]);
+  backend = await startBackend([auditLog], { ORRERY_AUDIT_PER_MINUTE: '1000000' });
   platform = await backend.boot([auditLog]);
   bus = await backend.bus();
   keys = keyRing(bus);

@@ -103,7 +103,7 @@ export async function bootServices(services: Service[], roles: ServiceRoles, con
   const sharedCounters = new SharedCounters(limitStore);
   const rateLimits = new RateLimits(limitStore, heldCounts);
   const apiKeys = new ApiKeys(bus);
-  const audit = new Audit(bus);
+  const audit = new Audit(bus, config.ORRERY_AUDIT_PER_MINUTE);
   const mailer = new Mailer(config);
   const health: HealthChecks = {
     nats: async () => void (await bus.connection.flush()),
