@@ -121,6 +121,9 @@ describe('fields and order', () => {
     expect(await ids('sort=interfaces.status')).toEqual(['4', '6', '3', '1', '2', '5']);
     expect(await ids('sort=-interfaces.enabled')).toEqual(['3', '4', '6', '1', '2', '5']);
     expect(await ids('sort=interfaces.lastContact')).toEqual(['1', '2', '3', '4', '5', '6']);
+    expect(await ids('sort=-interfaces.status,-group,name&connectors=mqtt')).toEqual(['3', '4', '6']);
+    expect(await ids('sort=interfaces.enabled,-id&interfaces.status=REGISTERED')).toEqual(['4', '3']);
+    expect(await ids('sort=interfaces.status&offset=2&filterQuery=connector==mqtt or tags==b')).toEqual(['3', '1']);
     const expected = await ids('sort=-created,id');
     for (const sort of ['["-created","id"]', '["-creationTs","urn"]'])
       expect(await ids(`sort=${encodeURIComponent(sort)}`)).toEqual(expected);
