@@ -81,7 +81,7 @@ export const configSchema = z.object({
     .startsWith('postgres')
     .describe('PostgreSQL, as `postgres://user:password@host:port/database`.'),
   NATS_URL: z.string().startsWith('nats').describe('NATS with JetStream, 2.10.23 or newer.'),
-  REDIS_URL: z.string().startsWith('redis').describe('Redis, for scheduled jobs.'),
+  REDIS_URL: z.string().startsWith('redis').describe('Redis, for scheduled jobs and rate limits.'),
   ORRERY_PARTITIONS: z.coerce
     .number()
     .int()

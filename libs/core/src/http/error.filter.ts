@@ -2,7 +2,7 @@ import { type ArgumentsHost, Catch, type ExceptionFilter, HttpException } from '
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { BusUnavailableError, MessageTooLargeError, RpcError, RpcUnavailableError } from '../bus/index.js';
 import type { Logger } from '../telemetry/index.js';
-import { ApiError, type ErrorCode, isErrorCode, RateLimitedError } from './errors.js';
+import { ApiError, type ErrorCode, isErrorCode } from './errors.js';
 
 const BY_STATUS: Record<number, ErrorCode> = {
   400: 'GENERIC_INVALID_PARAMETER_ERROR',
@@ -36,10 +36,6 @@ export class ErrorFilter implements ExceptionFilter {
 
   catch(error: unknown, host: ArgumentsHost): void {
     const http = host.switchToHttp();
-    if (error instanceof RateLimitedError) {
-      void http.getResponse<FastifyReply>().status(429).send();
-      return;
-    }
     const apiError = toApiError(error);
     const body = apiError.toBody();
     if (apiError.status >= 500)

@@ -68,9 +68,6 @@ export class ApiError extends Error {
   }
 }
 
-/** 429 with an empty body (manual 23.1). */
-export class RateLimitedError extends Error {}
-
 /** 400 that names each bad field and what was expected. */
 export const invalidParameters = (errors: readonly FieldError[]): ApiError =>
   new ApiError('GENERIC_INVALID_PARAMETER_ERROR', errors);

@@ -1,14 +1,6 @@
 export { ForAccounts, Key, Public, Requires, requireSection, RolesGuard } from './authorization.js';
 export { ErrorFilter, toApiError } from './error.filter.js';
-export {
-  ApiError,
-  ERRORS,
-  invalidParameter,
-  invalidParameters,
-  RateLimitedError,
-  type ErrorBody,
-  type ErrorCode,
-} from './errors.js';
+export { ApiError, ERRORS, invalidParameter, invalidParameters, type ErrorBody, type ErrorCode } from './errors.js';
 export * from './paging.js';
 export { openApi } from './api-documentation.js';
 export { configureServer, fastifyAdapter, type HealthChecks } from './server.js';
