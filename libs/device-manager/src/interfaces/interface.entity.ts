@@ -1,5 +1,6 @@
 import { Column, Entity, PrimaryColumn, type QueryDeepPartialEntity } from 'typeorm';
 import type { Capabilities, Definition, InterfaceStatus } from '../connectors/connector.js';
+import type { StatusSequence } from '../sessions/session-state.js';
 
 /** A device's access to the platform by one connector (manual 5.2.1.3). */
 @Entity('interfaces')
@@ -25,6 +26,8 @@ export class Interface {
    * (disabled, or its instance fell silent), and a sign of life of that same session opens it again.
    */
   @Column({ name: 'session_instance', type: 'text', nullable: true }) sessionInstance!: string | null;
+  /** Kept for external connectors, whose statuses may come in any order. */
+  @Column({ name: 'status_sequence', type: 'jsonb', nullable: true }) statusSequence!: StatusSequence | null;
   @Column({ type: 'timestamptz' }) created!: Date;
   @Column({ type: 'timestamptz' }) updated!: Date;
 }

@@ -5,6 +5,17 @@ import { Key, Requires } from '@orrery/core/http';
 import { CreateInterfaceDto, type InterfaceView, UpdateInterfaceDto } from './interface.dto.js';
 import { InterfacesService } from './interfaces.service.js';
 
+const DEFINITIONS = `What a definition holds depends on the connector:
+- \`mqtt\`: clientId
+- \`lora\`: devEUI, appEUI, appKey, activationType OTAA, profile, and connectivityPlan or connectivityOptions
+- \`sms\`: msisdn, and optionally serverPhoneNumber
+- \`lwm2m\`: endpointName, and either security (mode PSK, pskInfo with identity and secret) or bootstrap.managed true
+- \`x-connector\`: nodeId
+- \`sigfox\`: id, and optionally pac, deviceTypeId, automaticRenewal, activable and prototype
+- \`sensoro\`: sn
+
+Each may name an encoding. Keys and secrets are never returned; an update that leaves them out keeps them.`;
+
 /** Manual 5.4. */
 @ApiTags('Device management - Interfaces')
 @Controller('api/v1/deviceMgt/devices/:deviceId/interfaces')
@@ -13,7 +24,7 @@ export class InterfacesController {
 
   @Post()
   @Requires('DEVICE_W')
-  @ApiOperation({ summary: 'Add an interface to a device' })
+  @ApiOperation({ summary: 'Add an interface to a device', description: DEFINITIONS })
   @ApiBody({
     schema: {
       type: 'object',

@@ -193,5 +193,6 @@ function change(before: Interface, node: Node, body: UpdateInterfaceDto): Interf
     sessionInstance: null,
     // The connector's report about the end of the session is still to come, unless it is of another node.
     sessionId: node.nodeId === before.nodeId ? before.sessionId : null,
+    statusSequence: node.nodeId === before.nodeId ? before.statusSequence : null,
   };
 }

@@ -63,6 +63,7 @@ export function newInterface(
     connected: false,
     sessionId: null,
     sessionInstance: null,
+    statusSequence: null,
     created: now,
     updated: now,
   };

@@ -93,6 +93,35 @@ describe('resolveNode', () => {
     expect(counted!.devices).toBe(counted!.rows);
   });
 
+  it('registers nodes of other connectors under their own names, however they are spelt', async () => {
+    const answers = await Promise.all([
+      ...['n77', 'urn:lo:nsid:a:77'].map((nodeId) => resolve(nodeId, { connector: 'x-connector' })),
+      ...['0cb3', 'CB3'].map((nodeId) => resolve(nodeId, { connector: 'sigfox' })),
+      resolve('0117C9AAAA', { connector: 'sensoro' }),
+    ]);
+    expect(answers.map(({ device }) => device.deviceId)).toEqual([
+      'urn:lo:nsid:x-connector:n77',
+      'urn:lo:nsid:x-connector:urn:lo:nsid:a:77',
+      'urn:lo:nsid:sigfox:CB3',
+      'urn:lo:nsid:sigfox:CB3',
+      'urn:lo:nsid:sensoro:0117C9AAAA',
+    ]);
+    const { body } = await api.get<DeviceView>(`${DEVICES}/urn:lo:nsid:x-connector:n77`);
+    expect(body.interfaces).toMatchObject([
+      { connector: 'x-connector', nodeId: 'n77', status: 'REGISTERED', definition: { nodeId: 'n77' } },
+    ]);
+    // What needs a secret cannot come unannounced.
+    for (const [connector, nodeId] of [
+      ['lora', '0101010210101010'],
+      ['lwm2m', 'endpoint'],
+      ['sms', '33600000001'],
+    ] as const)
+      await expect(resolve(nodeId, { connector })).rejects.toMatchObject({ code: 'DM_INTERFACE_NOT_FOUND' });
+    await expect(resolve('xyz', { connector: 'lora' })).rejects.toMatchObject({
+      code: 'GENERIC_INVALID_PARAMETER_ERROR',
+    });
+  });
+
   it('finds the device that was registered with the node, whatever its id', async () => {
     const group = await api.post<{ id: string }>('/api/v1/deviceMgt/groups', { pathNode: 'resolved' });
     await api.post(DEVICES, {
