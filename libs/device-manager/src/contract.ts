@@ -68,3 +68,24 @@ export interface DeviceNetworkEvent {
   lora: { lostMessagesRatio: number | null };
   timestamp: string;
 }
+
+/** Type of event, on the partition of the device, by which a connector tells what an external connector says of a node. */
+export const NODE_STATUS = 'nodeStatus';
+
+/** Manual 6.6.3. The numbers put statuses into an order: an older one changes nothing. */
+export interface NodeStatusEvent {
+  type: typeof NODE_STATUS;
+  connector: string;
+  nodeId: string;
+  deviceId: string;
+  status: 'ONLINE' | 'OFFLINE';
+  /** Those that are absent stay as they are. */
+  capabilities: Partial<Record<'command' | 'configuration' | 'resource', { available: boolean }>>;
+  /** ISO 8601. */
+  lastContact: string;
+  /** Integers that are safe in JSON. */
+  sessionSequenceId?: number;
+  eventSequenceId?: number;
+  /** Time of reception, ISO 8601. */
+  timestamp: string;
+}

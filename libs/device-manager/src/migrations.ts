@@ -1,6 +1,7 @@
 import type { MigrationInterface, QueryRunner } from 'typeorm';
 import { Connectors1700000120000 } from './connectors/connectors.migration.js';
 import { Explorer1700000130000 } from './explorer/explorer.migration.js';
+import { NodeStatuses1700000140000 } from './sessions/node-statuses.migration.js';
 
 class Devices1700000100000 implements MigrationInterface {
   async up(runner: QueryRunner): Promise<void> {
@@ -84,4 +85,9 @@ class Devices1700000100000 implements MigrationInterface {
   }
 }
 
-export const migrations = [Devices1700000100000, Connectors1700000120000, Explorer1700000130000];
+export const migrations = [
+  Devices1700000100000,
+  Connectors1700000120000,
+  Explorer1700000130000,
+  NodeStatuses1700000140000,
+];

@@ -2,11 +2,11 @@ import { writeOutbox } from '@orrery/core/database';
 import type { EntityManager } from 'typeorm';
 import type { Capabilities, InterfaceStatus } from '../connectors/connector.js';
 import { type EventDevice, type StatusChange, statusEvent } from '../events/device-events.js';
-import type { SessionState } from './session-state.js';
+import type { SessionState, StatusSequence } from './session-state.js';
 
 /** The columns of `interfaces` that sessions read. */
 export const SESSION_COLUMNS = `i.tenant_id, i.connector, i.node_id, i.device_id, i.enabled, i.status, i.activity,
-  i.capabilities, i.connected, i.last_contact, i.session_id, i.session_instance`;
+  i.capabilities, i.connected, i.last_contact, i.session_id, i.session_instance, i.status_sequence`;
 
 export interface SessionRow {
   tenant_id: string;
@@ -21,6 +21,7 @@ export interface SessionRow {
   last_contact: Date | null;
   session_id: string | null;
   session_instance: string | null;
+  status_sequence: StatusSequence | null;
 }
 
 export const sessionState = (row: SessionRow): SessionState => ({
@@ -33,6 +34,7 @@ export const sessionState = (row: SessionRow): SessionState => ({
   lastContact: row.last_contact,
   sessionId: row.session_id,
   sessionInstance: row.session_instance,
+  statusSequence: row.status_sequence,
 });
 
 export interface ChangedSession {
@@ -72,10 +74,12 @@ export async function writeSessions(
   const column = <Value>(of: (session: ChangedSession) => Value): Value[] => sessions.map(of);
   await manager.query(
     `UPDATE interfaces i SET status = v.status, activity = v.activity, capabilities = v.capabilities,
-       connected = v.connected, last_contact = v.last_contact, session_id = v.session_id, session_instance = v.session_instance
+       connected = v.connected, last_contact = v.last_contact, session_id = v.session_id, session_instance = v.session_instance,
+       status_sequence = v.status_sequence
      FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::jsonb[], $6::jsonb[], $7::boolean[],
-       $8::timestamptz[], $9::text[], $10::text[])
-       AS v(tenant_id, connector, node_id, status, activity, capabilities, connected, last_contact, session_id, session_instance)
+       $8::timestamptz[], $9::text[], $10::text[], $11::jsonb[])
+       AS v(tenant_id, connector, node_id, status, activity, capabilities, connected, last_contact, session_id, session_instance,
+         status_sequence)
      WHERE i.tenant_id = v.tenant_id AND i.connector = v.connector AND i.node_id = v.node_id`,
     [
       column(({ row }) => row.tenant_id),
@@ -88,6 +92,7 @@ export async function writeSessions(
       column(({ state }) => state.lastContact?.toISOString() ?? null),
       column(({ state }) => state.sessionId),
       column(({ state }) => state.sessionInstance),
+      column(({ state }) => state.statusSequence && JSON.stringify(state.statusSequence)),
     ],
   );
   const changed = sessions.filter(({ changes }) => changes.length > 0);

@@ -1,6 +1,14 @@
 import type { NodeSessionEvent } from '@orrery/core/messages';
 import type { Capabilities, InterfaceStatus } from '../connectors/connector.js';
 import { connectorOf } from '../connectors/connectors.js';
+import type { NodeStatusEvent } from '../contract.js';
+
+/** Numbers of the newest status that an external connector has told (manual 6.6.3). */
+export interface StatusSequence {
+  session?: number;
+  /** Within the session. */
+  event?: number;
+}
 
 /** What sessions change of an interface. */
 export interface SessionState {
@@ -14,6 +22,7 @@ export interface SessionState {
   /** See `Interface`. */
   sessionId: string | null;
   sessionInstance: string | null;
+  statusSequence: StatusSequence | null;
 }
 
 /** Applies what a connector reported (manual 5.5.3.3). Reports of a session that is no longer the current one change nothing. */
@@ -69,4 +78,31 @@ export function offline(state: SessionState): SessionState {
     sessionInstance: null,
     capabilities: connectorOf(state.connector).capabilities(state.enabled),
   };
+}
+
+/** Applies what an external connector told of its node, unless it is older than what is known, or nobody may hear it. */
+export function applyNodeStatus(state: SessionState, event: NodeStatusEvent): SessionState {
+  const statusSequence = state.enabled ? following(state.statusSequence, event) : undefined;
+  if (statusSequence === undefined) return state;
+  return {
+    ...state,
+    connected: true,
+    status: event.status,
+    lastContact: new Date(event.lastContact),
+    capabilities: { ...state.capabilities, ...event.capabilities },
+    statusSequence,
+  };
+}
+
+/** The numbers after this status; undefined when it is outdated. A status without a session's number belongs to the latest. */
+function following(
+  known: StatusSequence | null,
+  { sessionSequenceId: session, eventSequenceId: event }: NodeStatusEvent,
+): StatusSequence | null | undefined {
+  if (session === undefined && event === undefined) return known;
+  const latest = known?.session ?? Number.NEGATIVE_INFINITY;
+  if (session !== undefined && session < latest) return undefined;
+  if (session !== undefined && session > latest) return { session, ...(event === undefined ? {} : { event }) };
+  if (event !== undefined && event < (known?.event ?? Number.NEGATIVE_INFINITY)) return undefined;
+  return { ...known, ...(event === undefined ? {} : { event }) };
 }

@@ -2,6 +2,7 @@ import { type Bus, PartitionReader, type ReadItem } from '@orrery/core/bus';
 import type { Database } from '@orrery/core/database';
 import type { EventHeader, NodeSessionEvent } from '@orrery/core/messages';
 import type { EntityManager } from 'typeorm';
+import { NODE_STATUS, type NodeStatusEvent } from '../contract.js';
 import type { StatusChange } from '../events/device-events.js';
 import {
   type ChangedSession,
@@ -11,23 +12,26 @@ import {
   statusChange,
   writeSessions,
 } from './session-rows.js';
-import { applySessionEvent } from './session-state.js';
+import { applyNodeStatus, applySessionEvent } from './session-state.js';
 
-const SESSION_EVENTS: ReadonlySet<string> = new Set<NodeSessionEvent['type']>([
+type NodeEvent = NodeSessionEvent | NodeStatusEvent;
+
+const NODE_EVENTS: ReadonlySet<string> = new Set<NodeEvent['type']>([
   'nodeConnected',
   'nodeDisconnected',
   'nodeSubscribed',
   'nodeContact',
+  NODE_STATUS,
 ]);
 
 interface NodeEvents {
   tenantId: string;
   connector: string;
   nodeId: string;
-  events: NodeSessionEvent[];
+  events: NodeEvent[];
 }
 
-/** Turns what connectors report about sessions into the state of interfaces, three statements per batch. */
+/** Turns what connectors report about nodes into the state of interfaces, three statements per batch. */
 export const sessionsReader = (bus: Bus, database: Database): PartitionReader =>
   new PartitionReader(bus, {
     name: 'device-manager',
@@ -45,8 +49,8 @@ function eventsByNode(items: ReadItem[]): Map<string, NodeEvents> {
   const nodes = new Map<string, NodeEvents>();
   for (const { header, body } of items) {
     const { tenantId, type } = JSON.parse(header) as EventHeader;
-    if (!SESSION_EVENTS.has(type)) continue;
-    const event = JSON.parse(body) as NodeSessionEvent;
+    if (!NODE_EVENTS.has(type)) continue;
+    const event = JSON.parse(body) as NodeEvent;
     const key = nodeKey(tenantId, event.connector, event.nodeId);
     const node = nodes.get(key);
     if (node) node.events.push(event);
@@ -70,7 +74,7 @@ async function applyEvents(manager: EntityManager, partitions: number, nodes: Ma
     let state = sessionState(row);
     const changes: StatusChange[] = [];
     for (const event of nodes.get(nodeKey(row.tenant_id, row.connector, row.node_id))!.events) {
-      const next = applySessionEvent(state, event);
+      const next = event.type === NODE_STATUS ? applyNodeStatus(state, event) : applySessionEvent(state, event);
       changes.push(...statusChange(row, state, next, event.timestamp));
       state = next;
     }
