@@ -15,6 +15,6 @@ export class Latencies {
       sorted.length === 0
         ? Number.NaN
         : /** @type {number} */ (sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * p))]);
-    return { p50: at(0.5), p99: at(0.99), p999: at(0.999) };
+    return { p50: at(0.5), p95: at(0.95), p99: at(0.99), p999: at(0.999) };
   }
 }

@@ -29,6 +29,8 @@ export interface ReaderOptions {
   /** Applies a batch within the transaction that moves the positions. Items of one partition come in order. */
   handle(items: ReadItem[], manager: EntityManager): Promise<AfterCommit | void>;
   maxItems?: number;
+  /** Milliseconds to wait for more before each batch, for effects that are in no hurry: fewer and larger transactions. */
+  lingerMs?: number;
 }
 
 interface Entry {
@@ -258,14 +260,33 @@ export class PartitionReader {
         });
         continue;
       }
+      if (this.options.lingerMs) await this.linger(this.options.lingerMs);
       const batch = this.nextBatch();
       await this.process(batch);
       if (this.bufferedItems < MAX_BUFFERED_ITEMS / 4) this.resumeAll();
     }
   }
 
+  /** Until the time is over, or a batch is full. */
+  private async linger(ms: number): Promise<void> {
+    const enough = (): boolean => this.stopped || this.bufferedItems >= this.maxItems;
+    if (enough()) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, ms);
+      this.wake = () => {
+        if (!enough()) return;
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+
+  private get maxItems(): number {
+    return this.options.maxItems ?? 1000;
+  }
+
   private nextBatch(): Entry[] {
-    const max = this.options.maxItems ?? 1000;
+    const max = this.maxItems;
     let count = 0;
     let items = 0;
     while (count < this.buffer.length && (count === 0 || items + this.buffer[count]!.items.length <= max))

@@ -107,6 +107,11 @@ export class Explorer1700000130000 implements MigrationInterface {
     );
     // The few devices with a certain status among many that have another.
     await runner.query('CREATE INDEX interfaces_by_status ON interfaces (tenant_id, status, device_id)');
+    // Searches sorted by group read the first devices of each.
+    await runner.query('DROP INDEX devices_by_group');
+    await runner.query('CREATE INDEX devices_by_group ON devices (tenant_id, group_id, id)');
+    // Searches sorted by name, where devices without one come first.
+    await runner.query(`CREATE INDEX devices_by_shown_name ON devices (tenant_id, (coalesce(name, '')), id)`);
     // Searches sorted by the last update.
     await runner.query('CREATE INDEX devices_by_updated ON devices (tenant_id, updated)');
   }
@@ -114,6 +119,8 @@ export class Explorer1700000130000 implements MigrationInterface {
   async down(runner: QueryRunner): Promise<void> {
     await runner.query('DROP INDEX interfaces_by_status, interfaces_by_device');
     await runner.query('CREATE INDEX interfaces_by_device ON interfaces (tenant_id, device_id)');
+    await runner.query('DROP INDEX devices_by_group, devices_by_shown_name');
+    await runner.query('CREATE INDEX devices_by_group ON devices (tenant_id, group_id)');
     await runner.query('DROP INDEX devices_by_updated, devices_by_grams; ALTER TABLE devices DROP COLUMN searched');
     await runner.query('DROP FUNCTION grams(text), searchable(text, text, text[], jsonb)');
     await runner.query('DROP TRIGGER devices_inserted ON devices; DROP TRIGGER devices_moved ON devices');

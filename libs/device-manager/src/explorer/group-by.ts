@@ -3,22 +3,23 @@ import { isText } from '../text.js';
 import { lostMessagesRange } from './filters.js';
 import type { Statement } from './statement.js';
 
-/** SQL that is made anew for each statement. */
-type Condition = (bind: Statement['bind']) => string;
-
-/** How devices `d`, or components of theirs, are grouped by the values of a field. */
-export interface FieldGrouping {
-  kind: 'field';
-  /** Components are counted beside devices: `i` of interfaces, `a` of activities, `p` of properties. */
-  nested: boolean;
-  /** SQL of the key; null where it is missing. */
+/** SQL of rows of devices `d` with their state `s` and group `g`, or of components alone. */
+export interface KeyedSql {
+  /** Null where a device or component has none. */
   key: string;
-  /** What `d` is joined with beside its state and group, or the table of components that is read without `d`. */
+  /** What `d` is joined with to get it. */
   join?: string;
-  components?: { table: string; alias: string };
-  conditions: readonly Condition[];
-  inner?: FieldGrouping;
+  where?: string[];
 }
+
+/** How devices, or components of theirs, are grouped by the values of a field. */
+export type FieldGrouping = { kind: 'field'; inner?: FieldGrouping } & (
+  | { of: 'devices'; sql(): KeyedSql }
+  /** A table of components that names their devices: many rows of one device may have one key. */
+  | { of: 'components'; table: string; alias: string; sql(bind: Statement['bind']): KeyedSql }
+  /** One row per device and key: of `count` components, and marked when it is the `first` one of its device. */
+  | { of: 'elements'; sql(bind: Statement['bind']): KeyedSql & { count: string; first: string } }
+);
 
 export interface GeoGrouping {
   kind: 'geo';
@@ -31,10 +32,8 @@ const DEFAULT_PRECISION = 5;
 
 const plain = (key: string, join?: string): FieldGrouping => ({
   kind: 'field',
-  nested: false,
-  key,
-  conditions: [],
-  ...(join === undefined ? {} : { join }),
+  of: 'devices',
+  sql: () => ({ key, ...(join === undefined ? {} : { join }) }),
 });
 
 const FIELDS: Record<string, FieldGrouping> = {
@@ -55,47 +54,88 @@ const COMPOSITE_FIELDS: Record<string, FieldGrouping> = {
 
 type Json = Record<string, unknown>;
 
+/** Values of a nested filter by the paths of their fields. */
+type Filter = Record<string, string | string[]>;
+
 interface Component {
-  source: Pick<FieldGrouping, 'join' | 'components'>;
-  keys: Record<string, string>;
-  /** Conditions of a nested filter by their paths. @returns undefined when the value is not what is expected */
-  filters: Record<string, { expected: string; condition(value: unknown): Condition | undefined }>;
+  fields: readonly string[];
+  /** What is expected of the value of each field of a nested filter. */
+  filters: Readonly<Record<string, 'a string' | 'an array of strings'>>;
+  group(field: string, filter: Filter): FieldGrouping;
 }
 
-const equals = (column: string) => ({
-  expected: 'a string',
-  condition: (value: unknown): Condition | undefined =>
-    isText(value, 0, 4096) ? (bind) => `${column} = CAST(${bind(value)} AS text)` : undefined,
+const equal = (column: string, value: string | string[], bind: Statement['bind']): string =>
+  Array.isArray(value) ? `${column} = ANY(CAST(${bind(value)} AS text[]))` : `${column} = CAST(${bind(value)} AS text)`;
+
+/** @param columns SQL of each field, and of each field of a filter */
+const tableOf =
+  (table: string, alias: string, columns: Readonly<Record<string, string>>): Component['group'] =>
+  (field, filter) => ({
+    kind: 'field',
+    of: 'components',
+    table,
+    alias,
+    sql: (bind) => ({
+      key: columns[field]!,
+      where: Object.entries(filter).map(([name, value]) => equal(columns[name]!, value, bind)),
+    }),
+  });
+
+/** Properties stand in the row of the device: they are counted there, the commonest questions without looking at all of them. */
+const groupProperties: Component['group'] = (field, filter) => ({
+  kind: 'field',
+  of: 'elements',
+  sql(bind) {
+    const column = field === 'key' ? 'p.k' : 'p.v';
+    const { key, value } = filter;
+    const ofValue = value === undefined ? [] : [equal('p.v', value, bind)];
+    if (key !== undefined) {
+      const named = `CAST(${bind(key)} AS text)`;
+      return {
+        key: column,
+        join: `CROSS JOIN LATERAL (SELECT ${named} AS k, d.properties ->> ${named} AS v) p`,
+        where: ['p.v IS NOT NULL', ...ofValue],
+        count: '1',
+        first: 'true',
+      };
+    }
+    if (field === 'key' && value === undefined)
+      return {
+        key: column,
+        join: 'CROSS JOIN LATERAL jsonb_each_text(d.properties) WITH ORDINALITY AS p (k, v, place)',
+        count: '1',
+        first: 'p.place = 1',
+      };
+    return {
+      key: 'e.key',
+      join: `CROSS JOIN LATERAL (
+        SELECT ${column} AS key, count(*) AS count, row_number() OVER () = 1 AS first
+        FROM jsonb_each_text(d.properties) AS p (k, v) WHERE ${ofValue[0] ?? 'true'} GROUP BY 1) e`,
+      count: 'e.count',
+      first: 'e.first',
+    };
+  },
 });
 
 const COMPONENTS: Record<string, Component> = {
   interfaces: {
-    source: { components: { table: 'interfaces', alias: 'i' } },
-    keys: { connector: 'i.connector', status: 'i.status', 'definition.profile': `i.definition ->> 'profile'` },
-    filters: {
-      connector: equals('i.connector'),
-      status: equals('i.status'),
-      'definition.profile': equals(`(i.definition ->> 'profile')`),
-    },
+    fields: ['connector', 'status', 'definition.profile'],
+    filters: { connector: 'a string', status: 'a string', 'definition.profile': 'a string' },
+    group: tableOf('interfaces', 'i', {
+      connector: 'i.connector',
+      status: 'i.status',
+      'definition.profile': `(i.definition ->> 'profile')`,
+    }),
   },
   activityStates: {
-    source: { components: { table: 'activities', alias: 'a' } },
-    keys: { state: 'a.state', 'rule.id': 'a.rule_id' },
-    filters: {
-      states: {
-        expected: 'an array of strings',
-        condition: (value) =>
-          Array.isArray(value) && value.every((each) => isText(each, 0, 256))
-            ? (bind) => `a.state = ANY(CAST(${bind(value)} AS text[]))`
-            : undefined,
-      },
-      'rule.id': equals('a.rule_id'),
-    },
+    fields: ['state', 'rule.id'],
+    filters: { states: 'an array of strings', 'rule.id': 'a string' },
+    group: tableOf('activities', 'a', { state: 'a.state', states: 'a.state', 'rule.id': 'a.rule_id' }),
   },
   properties: {
-    source: { join: 'CROSS JOIN LATERAL jsonb_each_text(d.properties) AS p (k, v)' },
-    keys: { key: 'p.k', value: 'p.v' },
-    filters: { key: equals('p.k'), value: equals('p.v') },
+    fields: ['key', 'value'],
+    filters: { key: 'a string', value: 'a string' },
+    group: groupProperties,
   },
 };
 
@@ -150,38 +190,43 @@ export function parseGroupBy(given: unknown, path = 'groupBy', level = 1): Field
 const inner = (around: Json, path: string, level: number): { inner?: FieldGrouping } =>
   'groupBy' in around ? { inner: parseGroupBy(around['groupBy'], `${path}.groupBy`, level + 1) as FieldGrouping } : {};
 
-function component({ source, keys, filters }: Component, inside: Json, path: string): FieldGrouping {
-  const { filter, groupBy: _groupBy, ...rest } = inside;
-  const key = oneOf(keys, fieldName(rest, keys, path), `${path}.field`);
-  const conditions =
-    filter === undefined ? [] : nestedFilter(object(filter, `${path}.filter`), filters, `${path}.filter`);
-  return { kind: 'field', nested: true, ...source, key, conditions };
+function component({ fields, filters, group }: Component, inside: Json, path: string): FieldGrouping {
+  const { filter = {}, groupBy: _groupBy, ...rest } = inside;
+  const field = fieldName(rest, fields, path);
+  return group(field, nestedFilter(object(filter, `${path}.filter`), filters, `${path}.filter`));
 }
 
-/** Conditions of `{"rule": {"id": x}}` or `{"rule.id": x}`. */
-function nestedFilter(filter: Json, filters: Component['filters'], path: string): Condition[] {
-  return Object.entries(filter).flatMap(([name, value]) => {
+/** Fields of `{"rule": {"id": x}}` or `{"rule.id": x}`. */
+function nestedFilter(given: Json, filters: Component['filters'], path: string): Filter {
+  const filter: Filter = {};
+  for (const [name, value] of Object.entries(given)) {
     const members: Array<[string, unknown]> =
       isObject(value) && !Object.hasOwn(filters, name)
         ? Object.entries(value).map(([member, each]) => [`${name}.${member}`, each])
         : [[name, value]];
-    return members.map(([member, each]) => {
-      const { condition, expected } = oneOf(filters, member, path);
-      const made = condition(each);
-      if (!made) throw invalidParameter(`${path}.${member}`, expected);
-      return made;
-    });
-  });
+    for (const [member, each] of members) {
+      const expected = oneOf(filters, member, path);
+      const texts = expected === 'a string' ? [each] : each;
+      if (!Array.isArray(texts) || !texts.every((text) => isText(text, 0, 4096)))
+        throw invalidParameter(`${path}.${member}`, expected);
+      filter[member] = each as string | string[];
+    }
+  }
+  return filter;
 }
 
 /** `{"field": "rule.id"}` and `{"rule": {"field": "id"}}` mean the same. */
-function fieldName(rest: Json, keys: Record<string, string>, path: string): unknown {
+function fieldName(rest: Json, fields: readonly string[], path: string): string {
   const [only, another] = Object.keys(rest);
-  if (only === undefined || another !== undefined)
-    throw invalidParameter(`${path}.field`, `one of ${Object.keys(keys).join(', ')}`);
-  if (only === 'field') return rest['field'];
-  const at = `${path}.${only.slice(0, 64)}`;
-  const within = object(rest[only], at);
-  onlyThese(within, ['field'], at);
-  return `${only}.${String(within['field'])}`;
+  let name: unknown;
+  if (only === 'field') name = rest['field'];
+  else if (only !== undefined) {
+    const at = `${path}.${only.slice(0, 64)}`;
+    const within = object(rest[only], at);
+    onlyThese(within, ['field'], at);
+    name = `${only}.${String(within['field'])}`;
+  }
+  if (another !== undefined || typeof name !== 'string' || !fields.includes(name))
+    throw invalidParameter(`${path}.field`, `one of ${fields.join(', ')}`);
+  return name;
 }

@@ -90,6 +90,16 @@ export class SearchOrder {
     return this.elements.map(({ sql, direction }) => `${sql} ${direction}`).join(', ');
   }
 
+  /** The same of what has been selected. */
+  get orderByColumns(): string {
+    return this.elements.map(({ direction }, i) => `sort_${i} ${direction}`).join(', ');
+  }
+
+  /** True when devices are ordered by their groups in the first place. */
+  get byGroup(): boolean {
+    return this.elements[0]!.name === 'group.path';
+  }
+
   /** SQL that is true for what comes after the bookmark. @throws ApiError 400 */
   after(bookmark: readonly unknown[], { bind }: Statement): string {
     if (bookmark.length !== this.elements.length)

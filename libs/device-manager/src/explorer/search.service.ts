@@ -6,7 +6,7 @@ import { filterConditions } from './filters.js';
 import { freeText } from './free-text.js';
 import type { ActivityView, FoundDevice, SearchAnswer, SearchDto } from './search.dto.js';
 import { SearchOrder } from './search-order.js';
-import { devicesWith, Statement } from './statement.js';
+import { devicesAndStates, devicesWith, Statement } from './statement.js';
 
 const DEFAULT_SIZE = 20;
 const MAX_SIZE = 1000;
@@ -43,11 +43,19 @@ export class SearchService {
     const text = await freeText(this.database, body.query ?? '', statement);
     if (text) conditions.push(text.condition);
     const order = new SearchOrder(body.sort ?? [], text?.relevance ?? 'CAST(0 AS integer)');
+    const filtered = conditions.length > 0;
     if (body.bookmark && body.bookmark.length > 0) conditions.push(order.after(body.bookmark, statement));
+    const size = Math.min(body.size ?? DEFAULT_SIZE, MAX_SIZE);
     const where = ['d.tenant_id = $1', ...conditions].join(' AND ');
     const page = await this.database.query<Record<string, unknown> & { id: string }>(
-      `SELECT d.id, ${order.columns} FROM ${devicesWith(where, order.columns)}
-       WHERE ${where} ORDER BY ${order.orderBy} LIMIT ${Math.min(body.size ?? DEFAULT_SIZE, MAX_SIZE)}`,
+      order.byGroup && !filtered
+        ? // The first devices of each group: an index has them in their order, and groups are few.
+          `SELECT page.* FROM groups g CROSS JOIN LATERAL (
+             SELECT d.id, ${order.columns} FROM ${devicesAndStates(where, order.columns)}
+             WHERE ${where} AND d.group_id = g.id ORDER BY ${order.orderBy} LIMIT ${size}) page
+           WHERE g.tenant_id = $1 ORDER BY ${order.orderByColumns} LIMIT ${size}`
+        : `SELECT d.id, ${order.columns} FROM ${devicesWith(where, order.columns)}
+           WHERE ${where} ORDER BY ${order.orderBy} LIMIT ${size}`,
       statement.values,
     );
     if (page.length === 0) return { bookmark: [], devices: [] };

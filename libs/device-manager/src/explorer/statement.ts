@@ -10,10 +10,17 @@ export class Statement {
   readonly bind = (value: unknown): string => `$${this.values.push(value)}`;
 }
 
-/** Devices `d` with what the conditions need beside them. @param expressions SQL that is used with them */
-export const devicesWith = (...expressions: string[]): string => {
-  const used = expressions.join(' ');
-  const states = 'JOIN device_states s ON s.tenant_id = d.tenant_id AND s.device_id = d.id';
-  const groups = 'JOIN groups g ON g.tenant_id = d.tenant_id AND g.id = d.group_id';
-  return `devices d ${/\bs\./.test(used) ? states : ''} ${/\bg\./.test(used) ? groups : ''}`;
-};
+const uses = (alias: string, expressions: string[]): boolean =>
+  new RegExp(`\\b${alias}\\.`).test(expressions.join(' '));
+
+/** Devices `d`, with their states `s` where these are used. @param expressions SQL that is used with them */
+export const devicesAndStates = (...expressions: string[]): string =>
+  uses('s', expressions)
+    ? 'devices d JOIN device_states s ON s.tenant_id = d.tenant_id AND s.device_id = d.id'
+    : 'devices d';
+
+/** The same with their groups `g`. */
+export const devicesWith = (...expressions: string[]): string =>
+  uses('g', expressions)
+    ? `${devicesAndStates(...expressions)} JOIN groups g ON g.tenant_id = d.tenant_id AND g.id = d.group_id`
+    : devicesAndStates(...expressions);

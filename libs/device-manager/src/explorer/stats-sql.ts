@@ -1,4 +1,4 @@
-import type { FieldGrouping } from './group-by.js';
+import type { FieldGrouping, KeyedSql } from './group-by.js';
 import { devicesWith, type Statement } from './statement.js';
 
 /** Buckets of a response, at each level (manual 9.3.9.1). */
@@ -10,16 +10,18 @@ export const MAX_BUCKETS = 50;
  */
 export type Members = string | undefined;
 
-/** SQL of rows (bucket, device, key): one per device, and per element of a list or component where there are some. */
+/** SQL of rows (bucket, device, key, count, first): what the last two mean depends on the grouping. */
 export function keyedRows(grouping: FieldGrouping, members: Members, { bind }: Statement): string {
-  const { key, join = '', components, conditions } = grouping;
-  const alias = components?.alias ?? 'd';
-  const device = components ? `${alias}.device_id` : 'd.id';
-  const table = components ? `${components.table} ${alias}` : devicesWith(key);
-  const where = [`${alias}.tenant_id = $1`, ...conditions.map((condition) => condition(bind))];
-  if (members !== undefined) where.push(`${device} = m.id`);
-  return `SELECT ${members === undefined ? '0' : 'm.bucket'} AS bucket, ${device} AS device, ${key} AS key
-    FROM ${members === undefined ? '' : `${members} m CROSS JOIN`} ${table} ${join} WHERE ${where.join(' AND ')}`;
+  const sql: KeyedSql & { count?: string; first?: string } = grouping.sql(bind);
+  const { key, join = '', where = [], count = '1', first = 'true' } = sql;
+  const [alias, table, device] =
+    grouping.of === 'components'
+      ? [grouping.alias, `${grouping.table} ${grouping.alias}`, `${grouping.alias}.device_id`]
+      : ['d', devicesWith(key), 'd.id'];
+  const conditions = [`${alias}.tenant_id = $1`, ...where, ...(members === undefined ? [] : [`${device} = m.id`])];
+  return `SELECT ${members === undefined ? '0' : 'm.bucket'} AS bucket, ${device} AS device, ${key} AS key,
+      ${count} AS count, ${first} AS first
+    FROM ${members === undefined ? '' : `${members} m CROSS JOIN`} ${table} ${join} WHERE ${conditions.join(' AND ')}`;
 }
 
 /** What an aggregation finds in one bucket of the level above. */
@@ -35,37 +37,50 @@ export interface AggregatedRow {
   devices: string | null;
 }
 
-/**
- * Table expressions, the last of which, `aggregated`, holds `AggregatedRow`s.
- * @param rows SQL of rows (bucket, device, key)
- */
-export function aggregation(rows: string, nested: boolean): string[] {
+/** Table expressions `per_key` and `totals` of the rows of a grouping. */
+const COUNTED: Record<FieldGrouping['of'], string[]> = {
+  devices: [
+    'per_key AS (SELECT bucket, key, count(*) AS count, count(*) AS devices FROM rows GROUP BY bucket, key)',
+    `totals AS (
+      SELECT bucket, NULL::bigint AS count, NULL::bigint AS devices, sum(devices) FILTER (WHERE key IS NULL) AS missing
+      FROM per_key GROUP BY bucket)`,
+  ],
   // A device may have a component of the same kind twice: it is one device.
-  const perKey = nested
-    ? `SELECT bucket, key, CAST(sum(n) AS bigint) AS count, count(*) AS devices
-       FROM (SELECT bucket, device, key, count(*) AS n FROM rows GROUP BY bucket, device, key) each_device
-       GROUP BY bucket, key`
-    : `SELECT bucket, key, count(*) AS count, count(*) AS devices FROM rows GROUP BY bucket, key`;
-  const ranked = `SELECT *, row_number() OVER (PARTITION BY bucket ORDER BY key IS NULL, devices DESC, key) AS place FROM per_key`;
-  const counted = `SELECT bucket, count(key) AS keys, max(devices) FILTER (WHERE key IS NULL) AS missing,
-      json_agg(json_build_object('key', key, 'token', CAST(key AS text), 'count', count, 'devices', devices) ORDER BY place)
-        FILTER (WHERE place <= ${MAX_BUCKETS} AND key IS NOT NULL) AS buckets
-    FROM (${ranked}) ranked GROUP BY bucket`;
-  const result = nested
-    ? `SELECT c.bucket, c.keys, c.buckets, t.missing, t.count, t.devices FROM counted c JOIN (
-         SELECT bucket, sum(n) AS count, count(*) AS devices, count(*) FILTER (WHERE NOT keyed) AS missing
-         FROM (
-           SELECT bucket, device, count(*) AS n, bool_or(key IS NOT NULL) AS keyed FROM rows GROUP BY bucket, device
-         ) each_device GROUP BY bucket
-       ) t ON t.bucket = c.bucket`
-    : 'SELECT *, NULL::bigint AS count, NULL::bigint AS devices FROM counted';
-  return [
-    `rows AS NOT MATERIALIZED (${rows})`,
-    `per_key AS (${perKey})`,
-    `counted AS (${counted})`,
-    `aggregated AS (${result})`,
-  ];
-}
+  components: [
+    `per_key AS (
+      SELECT bucket, key, CAST(sum(count) AS bigint) AS count, count(*) AS devices
+      FROM (SELECT bucket, device, key, count(*) AS count FROM rows GROUP BY bucket, device, key) per_device
+      GROUP BY bucket, key)`,
+    `totals AS (
+      SELECT bucket, sum(count) AS count, count(*) AS devices, count(*) FILTER (WHERE NOT keyed) AS missing
+      FROM (
+        SELECT bucket, device, count(*) AS count, bool_or(key IS NOT NULL) AS keyed FROM rows GROUP BY bucket, device
+      ) per_device GROUP BY bucket)`,
+  ],
+  elements: [
+    `per_key AS (
+      SELECT bucket, key, CAST(sum(count) AS bigint) AS count, count(*) AS devices, count(*) FILTER (WHERE first) AS firsts
+      FROM rows GROUP BY bucket, key)`,
+    `totals AS (
+      SELECT bucket, sum(count) AS count, sum(firsts) AS devices, 0 AS missing FROM per_key GROUP BY bucket)`,
+  ],
+};
+
+/** Table expressions, the last of which, `aggregated`, holds `AggregatedRow`s. @param rows SQL by `keyedRows` */
+export const aggregation = (rows: string, of: FieldGrouping['of']): string[] => [
+  `rows AS NOT MATERIALIZED (${rows})`,
+  ...COUNTED[of],
+  `ranked AS (
+    SELECT *, row_number() OVER (PARTITION BY bucket ORDER BY key IS NULL, devices DESC, key) AS place FROM per_key)`,
+  `aggregated AS (
+    SELECT t.*, r.keys, r.buckets
+    FROM (
+      SELECT bucket, count(key) AS keys,
+        json_agg(json_build_object('key', key, 'token', CAST(key AS text), 'count', count, 'devices', devices) ORDER BY place)
+          FILTER (WHERE place <= ${MAX_BUCKETS} AND key IS NOT NULL) AS buckets
+      FROM ranked GROUP BY bucket
+    ) r JOIN totals t ON t.bucket = r.bucket)`,
+];
 
 /**
  * The cell of a geohash of so many characters, as two numbers: a geohash halves the longitudes first, and each

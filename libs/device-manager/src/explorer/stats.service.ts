@@ -81,7 +81,7 @@ class Aggregations {
 
   async byField(grouping: FieldGrouping): Promise<StatsAnswer> {
     const { statement, expressions, members, count } = this.select();
-    const aggregated = aggregation(keyedRows(grouping, members, statement), grouping.nested);
+    const aggregated = aggregation(keyedRows(grouping, members, statement), grouping.of);
     const [row] = await this.run<AggregatedRow & { total: string }>(
       [...expressions, ...aggregated],
       `SELECT ${count} AS total, a.* FROM (SELECT 1) AS always LEFT JOIN aggregated a ON true`,
@@ -145,7 +145,7 @@ class Aggregations {
       SELECT DISTINCT CAST(b.place AS integer) AS bucket, r.device AS id FROM (${outer}) r
       JOIN unnest(CAST(${tokens} AS text[])) WITH ORDINALITY AS b (token, place) ON b.token = CAST(r.key AS text))`;
     const rows = await this.run<AggregatedRow>(
-      [...expressions, placed, ...aggregation(keyedRows(grouping, 'placed', statement), grouping.nested)],
+      [...expressions, placed, ...aggregation(keyedRows(grouping, 'placed', statement), grouping.of)],
       'SELECT * FROM aggregated',
       statement,
     );
@@ -158,13 +158,14 @@ class Aggregations {
    * @param devices that are grouped
    */
   private fieldAggregation(
-    { nested }: FieldGrouping,
+    { of }: FieldGrouping,
     row: Partial<AggregatedRow> | undefined,
     devices: number,
   ): FieldAggregation {
     return {
-      count: nested ? Number(row?.count ?? 0) : devices,
-      devices: nested ? Number(row?.devices ?? 0) : devices,
+      ...(of === 'devices'
+        ? { count: devices, devices }
+        : { count: Number(row?.count ?? 0), devices: Number(row?.devices ?? 0) }),
       buckets: (row?.buckets ?? []).map(({ token: _token, ...bucket }) => bucket),
       ...(this.options.includeTotalKeys ? { keys: Number(row?.keys ?? 0) } : {}),
       ...(this.options.includeMissingDevicesCount ? { missing: Number(row?.missing ?? 0) } : {}),
