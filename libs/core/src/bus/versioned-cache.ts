@@ -57,6 +57,11 @@ export class VersionedCache<Value extends {}> {
     if (running) running.stale = true;
   }
 
+  /** As `invalidate`, for a change that is announced once for many keys. */
+  invalidateWhere(concerned: (key: string) => boolean): void {
+    for (const key of [...this.values.keys(), ...this.loading.keys()].filter(concerned)) this.invalidate(key);
+  }
+
   /** Forgets everything, after a time in which invalidations may have been missed. */
   clear(): void {
     this.values.clear();

@@ -8,16 +8,16 @@ import { metrics } from '@orrery/core/telemetry';
 import type { DataPublisher } from '../data/data-publisher.js';
 import { DEVICE_LIMITS } from '../limits/mode-limits.js';
 import { Traffic } from '../limits/traffic.js';
+import { isUnknownNode, NodeDirectory } from '../nodes/node-directory.js';
+import { NodeReports } from '../nodes/node-reports.js';
 import type { Connection } from '../server/connection.js';
 import { Reason, Refusal } from '../server/return-codes.js';
 import type { Ending } from '../server/session.js';
 import { type Credentials, type Mode, refusalAudit } from '../sessions/admission.js';
-import { type AuditedClient, SessionAudit } from '../sessions/session-audit.js';
+import { type AuditedClient, CONNECTOR, SessionAudit } from '../sessions/session-audit.js';
 import { DeviceSession, type DeviceSessionTools, NodeDisabledError } from './device-session.js';
 import { DeviceSessions } from './device-sessions.js';
 import { Liveness } from './liveness.js';
-import { NodeDirectory } from './node-directory.js';
-import { SessionReports } from './session-reports.js';
 
 const CONTACT_MS = 1000;
 
@@ -27,7 +27,7 @@ export class DeviceMode implements Mode {
   readonly roles: readonly Role[] = ['DEVICE_ACCESS'];
   readonly needsTls = false;
   readonly limits = DEVICE_LIMITS;
-  private readonly reports: SessionReports;
+  private readonly reports: NodeReports;
   private readonly sessions: DeviceSessions;
   private readonly liveness: Liveness;
   private readonly tools: DeviceSessionTools;
@@ -41,8 +41,8 @@ export class DeviceMode implements Mode {
     data: DataPublisher,
     private readonly counters: SharedCounters,
   ) {
-    const directory = new NodeDirectory(bus);
-    this.reports = new SessionReports(bus);
+    const directory = new NodeDirectory(bus, CONNECTOR);
+    this.reports = new NodeReports(bus, CONNECTOR);
     this.sessions = new DeviceSessions(bus, directory);
     this.liveness = new Liveness(bus, () =>
       this.sessions.endAll({ description: 'this instance was not seen in time', reason: Reason.Unavailable }),
@@ -75,7 +75,7 @@ export class DeviceMode implements Mode {
   }
 
   async ownsName(tenantId: string, clientId: string, commonName: string): Promise<boolean> {
-    return commonName === clientId || commonName === (await this.tools.directory.urnOf(tenantId, clientId));
+    return commonName === clientId || commonName === (await this.urnOf(tenantId, clientId));
   }
 
   async open(connection: Connection, packet: IConnectPacket, credentials: Credentials): Promise<void> {
@@ -117,6 +117,16 @@ export class DeviceMode implements Mode {
     connection.onEnd(() => metrics.sessions.dec({ mode: 'device' }));
     session.accept();
     audit.info('connected', `Connected from ${connection.remoteAddress}`);
+  }
+
+  // That the client's device has, or would be registered with (manual 6.5.2).
+  private async urnOf(tenantId: string, clientId: string): Promise<string> {
+    try {
+      return (await this.tools.directory.find(tenantId, clientId)).device.deviceId;
+    } catch (error) {
+      if (!isUnknownNode(error)) throw error;
+      return clientId.startsWith('urn:lo:') ? clientId : `urn:lo:nsid:mqtt:${clientId}`;
+    }
   }
 
   private ended(session: DeviceSession, ending: Ending, audit: SessionAudit): void {

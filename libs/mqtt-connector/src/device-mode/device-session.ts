@@ -5,14 +5,14 @@ import { type MessageOrigin, type NodeSessionEvent, partitionOf } from '@orrery/
 import type { DataPublisher } from '../data/data-publisher.js';
 import { readBinary, readJson } from '../data/published-data.js';
 import type { Traffic } from '../limits/traffic.js';
+import type { NodeDirectory } from '../nodes/node-directory.js';
+import type { NodeReports, ReportedSession } from '../nodes/node-reports.js';
 import { type Connection, Hold } from '../server/connection.js';
 import type { Publication } from '../server/publication-queue.js';
 import { Reason, subscribeFailure } from '../server/return-codes.js';
 import type { Session } from '../server/session.js';
 import type { Credentials } from '../sessions/admission.js';
 import { CONNECTOR, SessionAudit } from '../sessions/session-audit.js';
-import type { NodeDirectory } from './node-directory.js';
-import type { SessionReports } from './session-reports.js';
 import { binaryEncoding, CAPABILITY_TOPICS, DATA_TOPIC, REPORT_TOPICS } from './topics.js';
 
 const RETRY_MS = 500;
@@ -22,7 +22,7 @@ export interface DeviceSessionTools {
   partitions: number;
   directory: NodeDirectory;
   data: DataPublisher;
-  reports: SessionReports;
+  reports: NodeReports;
   /** The device was heard. */
   contacted(session: DeviceSession): void;
 }
@@ -179,8 +179,8 @@ export class DeviceSession implements Session {
     // Nothing is delivered that would wait for it.
   }
 
-  private get reported(): { tenantId: string; clientId: string; deviceId: string; sessionId: string } {
-    return { tenantId: this.tenantId, clientId: this.clientId, deviceId: this.deviceId!, sessionId: this.sessionId };
+  private get reported(): ReportedSession {
+    return { tenantId: this.tenantId, nodeId: this.clientId, deviceId: this.deviceId!, sessionId: this.sessionId };
   }
 
   private async reportCapabilities(topics: string[]): Promise<void> {

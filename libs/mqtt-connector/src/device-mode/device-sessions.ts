@@ -5,7 +5,7 @@ import { Reason } from '../server/return-codes.js';
 import type { Ending } from '../server/session.js';
 import { CONNECTOR } from '../sessions/session-audit.js';
 import type { DeviceSession } from './device-session.js';
-import { type NodeDirectory, nodeKey } from './node-directory.js';
+import { type NodeDirectory, nodeKey } from '../nodes/node-directory.js';
 
 const TAKE_OVER = 'mqtt.takeover';
 

@@ -1,6 +1,5 @@
 import { BusUnavailableError, type Bus, PackingPublisher } from '@orrery/core/bus';
 import { type EventHeader, type NodeSessionEvent, partitionOf } from '@orrery/core/messages';
-import { CONNECTOR } from '../sessions/session-audit.js';
 
 /** Longest wait for the bus before a connection is refused. */
 const ANNOUNCE_WITHIN_MS = 5000;
@@ -8,7 +7,7 @@ const ANNOUNCE_WITHIN_MS = 5000;
 /** Which session is reported on. */
 export interface ReportedSession {
   tenantId: string;
-  clientId: string;
+  nodeId: string;
   deviceId: string;
   sessionId: string;
 }
@@ -17,11 +16,14 @@ export interface ReportedSession {
 export type SessionReport = Pick<NodeSessionEvent, 'type' | 'activity' | 'capabilities'> &
   Partial<Pick<NodeSessionEvent, 'timestamp'>>;
 
-/** Reports to device-manager what sessions do, in the order of each device. */
-export class SessionReports {
+/** Reports to device-manager what a connector hears of its nodes, in the order of each device. */
+export class NodeReports {
   private readonly publisher: PackingPublisher;
 
-  constructor(private readonly bus: Bus) {
+  constructor(
+    private readonly bus: Bus,
+    private readonly connector: string,
+  ) {
     this.publisher = new PackingPublisher(bus, 'EVENTS');
   }
 
@@ -54,14 +56,14 @@ export class SessionReports {
   }
 
   private publish(
-    { tenantId, clientId, deviceId, sessionId }: ReportedSession,
+    { tenantId, nodeId, deviceId, sessionId }: ReportedSession,
     report: SessionReport,
     timeoutMs?: number,
   ): Promise<{ order: number }> {
     const header: EventHeader = { tenantId, type: report.type, key: deviceId };
     const event: NodeSessionEvent = {
-      connector: CONNECTOR,
-      nodeId: clientId,
+      connector: this.connector,
+      nodeId,
       deviceId,
       sessionId,
       instance: this.bus.instance,
