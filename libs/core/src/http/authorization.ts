@@ -5,7 +5,9 @@ import {
   type ExecutionContext,
   Injectable,
   SetMetadata,
+  type Type,
 } from '@nestjs/common';
+import { PATH_METADATA } from '@nestjs/common/constants.js';
 import { Reflector } from '@nestjs/core';
 import { RouteConfig } from '@nestjs/platform-fastify';
 import { ApiExtension, ApiSecurity } from '@nestjs/swagger';
@@ -43,6 +45,25 @@ export const ForAccounts = (...types: AccountType[]): MethodDecorator & ClassDec
 /** The operation needs no key, such as a login. Shown as `x-public`. */
 export const Public = (): MethodDecorator =>
   applyDecorators(SetMetadata(PUBLIC_KEY, true), RouteConfig({ public: true }), ApiExtension('x-public', true));
+
+/**
+ * An operation that says neither who may use it nor that it is public would be closed to everybody: that is a mistake of
+ * whoever wrote it, found at the start. @throws Error that names it
+ */
+export function checkAccessIsStated(controllers: ReadonlyArray<Type<object>>): void {
+  const reflector = new Reflector();
+  for (const controller of controllers) {
+    const prototype = controller.prototype as Record<string, unknown>;
+    for (const name of Object.getOwnPropertyNames(prototype)) {
+      const handler = prototype[name];
+      if (typeof handler !== 'function' || Reflect.getMetadata(PATH_METADATA, handler) === undefined) continue;
+      const stated = [ROLES_KEY, PUBLIC_KEY].some(
+        (key) => reflector.getAllAndOverride<unknown>(key, [handler, controller]) !== undefined,
+      );
+      if (!stated) throw new Error(`${controller.name}.${name} states neither the roles that it requires nor Public`);
+    }
+  }
+}
 
 /** The key of the request. */
 export const Key = createParamDecorator(

@@ -1,4 +1,4 @@
-export { ForAccounts, Key, Public, Requires, requireSection, RolesGuard } from './authorization.js';
+export { checkAccessIsStated, ForAccounts, Key, Public, Requires, requireSection, RolesGuard } from './authorization.js';
 export { ErrorFilter, toApiError } from './error.filter.js';
 export { ApiError, ERRORS, invalidParameter, invalidParameters, type ErrorBody, type ErrorCode } from './errors.js';
 export * from './paging.js';

@@ -15,6 +15,7 @@ import { Bus, OutboxRelay, StreamPurger } from '../bus/index.js';
 import type { Config } from '../config/index.js';
 import { Database, type Schema } from '../database/index.js';
 import {
+  checkAccessIsStated,
   configureServer,
   ErrorFilter,
   fastifyAdapter,
@@ -155,6 +156,8 @@ export async function bootServices(services: Service[], roles: ServiceRoles, con
     running.push(new StreamPurger(bus));
     for (const database of databases) running.push(new TenantRemoval(bus, database, logger));
   }
+
+  checkAccessIsStated(controllers as Array<Type<object>>);
 
   @Module({})
   class PlatformModule implements OnApplicationBootstrap, OnApplicationShutdown {
