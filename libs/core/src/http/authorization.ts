@@ -56,7 +56,8 @@ export function checkAccessIsStated(controllers: ReadonlyArray<Type<object>>): v
     const prototype = controller.prototype as Record<string, unknown>;
     for (const name of Object.getOwnPropertyNames(prototype)) {
       const handler = prototype[name];
-      if (typeof handler !== 'function' || Reflect.getMetadata(PATH_METADATA, handler) === undefined) continue;
+      if (name === 'constructor' || typeof handler !== 'function') continue;
+      if (Reflect.getMetadata(PATH_METADATA, handler) === undefined) continue;
       const stated = [ROLES_KEY, PUBLIC_KEY].some(
         (key) => reflector.getAllAndOverride<unknown>(key, [handler, controller]) !== undefined,
       );
