@@ -1,7 +1,7 @@
 import { Body, Controller, HttpCode, Inject, Post } from '@nestjs/common';
 import { ApiBody, ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
 import type { ApiKeyIdentity } from '@orrery/core/auth';
-import { Key, Requires } from '@orrery/core/http';
+import { Key, Limited, Requires } from '@orrery/core/http';
 import { type SearchAnswer, SearchDto } from './search.dto.js';
 import { SearchService } from './search.service.js';
 import { type StatsAnswer, StatsDto } from './stats.dto.js';
@@ -24,6 +24,7 @@ export class ExplorerController {
   @Post('search')
   @HttpCode(200)
   @Requires('DEVICE_R')
+  @Limited({ concurrent: 'httpConcurrentHeavy' })
   @ApiOperation({ summary: 'Find devices by text, filters and position' })
   @ApiBody({
     schema: {
@@ -39,6 +40,7 @@ export class ExplorerController {
   @Post('stats')
   @HttpCode(200)
   @Requires('DEVICE_R')
+  @Limited({ concurrent: 'httpConcurrentHeavy' })
   @ApiOperation({ summary: 'Count devices, by fields, components or position' })
   @ApiBody({
     schema: {

@@ -1,7 +1,15 @@
 import { type Bus, callRpc, PackingPublisher } from '@orrery/core/bus';
-import { UNLIMITED_OFFER } from '@orrery/core/limits';
+import { type LimitValues, UNLIMITED_OFFER } from '@orrery/core/limits';
 import { buildMessage, type Location, type NodeSessionEvent, partitionOf } from '@orrery/core/messages';
-import { type ApiAnswer, type ApiClient, apiClient, type Backend, keyRing, startBackend } from '@orrery/core/testing';
+import {
+  type ApiAnswer,
+  type ApiClient,
+  apiClient,
+  type Backend,
+  keyRing,
+  startBackend,
+  type TestPlatform,
+} from '@orrery/core/testing';
 import {
   type ActivityStateEvent,
   DEVICE_NETWORK,
@@ -20,8 +28,10 @@ type Body = Record<string, unknown>;
 /** Device-manager with all that it needs, for tests of the explorer. */
 export interface Fleets {
   backend: Backend;
-  /** A tenant of its own. */
-  fleet(): Fleet;
+  /** A tenant of its own, unlimited unless told otherwise. */
+  fleet(limits?: LimitValues): Fleet;
+  /** Another instance beside the first one. */
+  boot(): Promise<TestPlatform>;
   stop(): Promise<void>;
 }
 
@@ -34,10 +44,11 @@ export async function startFleets(): Promise<Fleets> {
   let count = 0;
   return {
     backend,
-    fleet() {
+    boot: () => backend.boot([deviceManager]),
+    fleet(limits = UNLIMITED_OFFER) {
       const tenantId = `fleet${++count}`;
       const client = (roles?: Array<'DEVICE_W' | 'DEVICE_R'>): ApiClient =>
-        apiClient(url, keys.grant(tenantId, { limits: UNLIMITED_OFFER, ...(roles ? { roles } : {}) }).value);
+        apiClient(url, keys.grant(tenantId, { limits, ...(roles ? { roles } : {}) }).value);
       return new Fleet(tenantId, bus, publishers, client);
     },
     async stop() {
@@ -148,6 +159,15 @@ export class Fleet {
     );
     await this.publishers[0].publish(this.partition(device.deviceId), JSON.stringify(header), JSON.stringify(message));
     return message.created;
+  }
+
+  /** Publishes a message that names its device itself, as one that comes in over HTTP does. */
+  async inject(source: string, location?: Location): Promise<void> {
+    const { header, message } = buildMessage(
+      { value: {}, tags: [], streamId: 's', metadata: { source }, ...(location ? { location } : {}) },
+      { tenantId: this.tenantId, connector: 'http' },
+    );
+    await this.publishers[0].publish(this.partition(source), JSON.stringify(header), JSON.stringify(message));
   }
 
   activity(name: string, ruleId: string, state: ActivityStateEvent['state']): Promise<void> {
