@@ -94,6 +94,7 @@ export class ApiKeyChanges {
 
   @ApiPropertyOptional({ type: ApiKeyScope })
   @IsOptional()
+  @IsObject({ message: 'an object with fifos' })
   @ValidateNested({ message: 'an object with fifos' })
   @Type(() => ApiKeyScope)
   scope?: ApiKeyScope | null;

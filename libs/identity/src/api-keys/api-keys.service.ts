@@ -56,12 +56,12 @@ export class ApiKeysService {
     return find(this.database.manager, tenantId, id);
   }
 
-  /** @throws ApiError 400, 403 or 404 */
+  /** @throws ApiError 400, 401, 403 or 404 */
   create(caller: ApiKeyIdentity, creation: ApiKeyCreation): Promise<{ key: ApiKeyInForce; value: string }> {
     const { tenantId } = caller;
     const roles = [...new Set(creation.roles ?? [])];
     return changing(this.database, tenantId, async (manager) => {
-      requireRoles(caller.roles, roles);
+      requireRoles(await rolesNow(manager, caller, 'API_KEY_W'), roles);
       const parent = await find(manager, tenantId, creation.parentId);
       requireRoles(parent.roles, roles);
       checkValidity(creation, parent);
@@ -83,10 +83,11 @@ export class ApiKeysService {
     });
   }
 
-  /** @throws ApiError 400, 403 or 404 */
+  /** @throws ApiError 400, 401, 403 or 404 */
   change(caller: ApiKeyIdentity, id: string, changes: ApiKeyChanges): Promise<ApiKeyInForce> {
     const { tenantId } = caller;
     return changing(this.database, tenantId, async (manager) => {
+      const held = await rolesNow(manager, caller, 'API_KEY_W');
       const key = await find(manager, tenantId, id);
       const update: Partial<ApiKey> = {};
       if (typeof changes.label === 'string') update.label = changes.label;
@@ -106,7 +107,7 @@ export class ApiKeysService {
       } else {
         const parent = await find(manager, tenantId, key.parentId);
         const added = (update.roles ?? []).filter((role) => !key.roles.includes(role));
-        requireRoles(caller.roles, added);
+        requireRoles(held, added);
         requireRoles(parent.roles, added);
         if ('from' in update || 'to' in update) {
           const own = await manager.findOneByOrFail(ApiKey, { tenantId, id });
@@ -173,6 +174,21 @@ async function find(manager: EntityManager, tenantId: string, id: string): Promi
 export function requireRoles(held: readonly Role[], asked: readonly Role[]): void {
   const missing = asked.filter((role) => !held.includes(role));
   if (missing.length > 0) throw new ApiError('GENERIC_ACTION_FORBIDDEN_ERROR', { missing });
+}
+
+/**
+ * Roles of the caller under the lock of `changing`: what was taken from it meanwhile it cannot pass on any more.
+ * @throws ApiError 401 when it may do nothing now; 403 when it lacks the role that it was let in with.
+ */
+export async function rolesNow(
+  manager: EntityManager,
+  { tenantId, id }: ApiKeyIdentity,
+  needed: Role,
+): Promise<Role[]> {
+  const key = await manager.findOneBy(ApiKeyInForce, { tenantId, id });
+  if (!key?.inForce) throw new ApiError('UNAUTHORIZED');
+  requireRoles(key.roles, [needed]);
+  return key.roles;
 }
 
 /** A key lives within its parent's validity; bounds that are not given are the parent's. */

@@ -3,8 +3,7 @@ import type { Database } from '@orrery/core/database';
 import { ApiError, invalidParameter } from '@orrery/core/http';
 import { limitOf } from '@orrery/core/limits';
 import { type EntityManager, type FindOptionsWhere, In } from 'typeorm';
-import { ApiKeyInForce } from '../api-keys/api-key.entity.js';
-import { requireRoles } from '../api-keys/api-keys.service.js';
+import { requireRoles, rolesNow } from '../api-keys/api-keys.service.js';
 import type { LoginFailures } from '../sessions/login-failures.js';
 import { endSessions, narrowSessions } from '../sessions/user-sessions.js';
 import { changing } from '../tenants/changing.js';
@@ -54,7 +53,7 @@ export class UsersService {
     const roles = rolesOf(creation);
     if (!roles) throw invalidParameter('roles', 'at least one role, or a profile');
     return changing(this.database, tenantId, async (manager) => {
-      requireRoles(await rolesNow(manager, caller), roles);
+      requireRoles(await rolesNow(manager, caller, 'USER_W'), roles);
       if ((await manager.countBy(User, { tenantId })) >= limitOf(caller.limits, 'users'))
         throw new ApiError('GENERIC_QUOTA_EXCEEDED_ERROR');
       const user = await insertUser(manager, { tenantId, login, email, roles, mainUser: false });
@@ -68,7 +67,7 @@ export class UsersService {
     const { tenantId } = caller;
     const roles = rolesOf(changes);
     return changing(this.database, tenantId, async (manager) => {
-      const held = await rolesNow(manager, caller);
+      const held = await rolesNow(manager, caller, 'USER_W');
       const user = await find(manager, tenantId, id);
       requireRoles(held, [...user.roles, ...(roles ?? [])]);
       const update: Partial<User> = {};
@@ -101,7 +100,7 @@ export class UsersService {
   remove(caller: ApiKeyIdentity, id: string): Promise<void> {
     const { tenantId } = caller;
     return changing(this.database, tenantId, async (manager) => {
-      const held = await rolesNow(manager, caller);
+      const held = await rolesNow(manager, caller, 'USER_W');
       const user = await find(manager, tenantId, id);
       requireRoles(held, user.roles);
       if (caller.session?.userId === id) throw forbidden('users cannot delete themselves; another user can do it');
@@ -115,7 +114,7 @@ export class UsersService {
   activate(caller: ApiKeyIdentity, id: string): Promise<void> {
     const { tenantId } = caller;
     return changing(this.database, tenantId, async (manager) => {
-      const held = await rolesNow(manager, caller);
+      const held = await rolesNow(manager, caller, 'USER_W');
       const user = await find(manager, tenantId, id);
       requireRoles(held, user.roles);
       if (!user.enabled) throw new ApiError('CONFLICT', 'the user is disabled');
@@ -167,14 +166,6 @@ async function replaceMainUser(manager: EntityManager, tenantId: string, held: r
   if (!main) return;
   requireRoles(held, main.roles);
   await manager.update(User, { tenantId, id: main.id }, { mainUser: false });
-}
-
-/** Roles of the caller under the lock: of two users who take each other's rights only the first can. */
-async function rolesNow(manager: EntityManager, { tenantId, id }: ApiKeyIdentity): Promise<Role[]> {
-  const key = await manager.findOneBy(ApiKeyInForce, { tenantId, id });
-  if (!key?.inForce) throw new ApiError('UNAUTHORIZED');
-  requireRoles(key.roles, ['USER_W']);
-  return key.roles;
 }
 
 async function find(manager: EntityManager, tenantId: string, id: string): Promise<User> {
