@@ -62,8 +62,8 @@ export class TenantView {
   @ApiProperty({ ...SECTIONS, description: 'features and limits; written by offers and options alone' })
   offerSettings!: OfferSettings;
 
-  @ApiProperty({ ...SECTIONS, description: 'what the tenant keeps for itself' })
-  userSettings!: OfferSettings;
+  @ApiPropertyOptional({ ...SECTIONS, description: 'what the tenant keeps for itself; shown with SETTINGS_R' })
+  userSettings?: OfferSettings;
 
   @ApiProperty()
   masterApiKeyId!: string;

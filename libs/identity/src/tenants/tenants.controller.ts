@@ -24,7 +24,7 @@ export class TenantsController {
       accountType,
       status: statusOf(tenant),
       offerSettings,
-      userSettings: await this.tenants.settings(id),
+      ...(key.roles.includes('SETTINGS_R') ? { userSettings: await this.tenants.settings(id) } : {}),
       masterApiKeyId: await this.tenants.masterKeyId(id),
       creationTs: created.getTime(),
     };

@@ -90,7 +90,12 @@ describe('settings of a tenant', () => {
       status: 200,
       body: { content: { dark: true }, revision: 1 },
     });
-    for (const api of [writer, none]) expect((await api.get(PATH)).status).toBe(403);
+    for (const api of [writer, none]) {
+      expect((await api.get(PATH)).status).toBe(403);
+      const me = await api.get('/api/v0/tenants/me');
+      expect(me.status).toBe(200);
+      expect(me.body).not.toHaveProperty('userSettings');
+    }
     const { status, body } = await reader.get(PATH);
     expect([status, body]).toEqual([200, { portal: { content: { dark: true }, revision: 1 } }]);
     expect((await writer.delete(`${PATH}/portal`)).status).toBe(204);
