@@ -12,6 +12,8 @@ import { limitRate } from './rate-limiting.js';
 
 /** Largest request body: a bulk of many small messages, or one value with room around it. */
 const BODY_LIMIT = 16 << 20;
+/** The same for those who have shown no key: room for a login. */
+const PUBLIC_BODY_LIMIT = 64 << 10;
 
 /** A server that does not answer a health check for so long counts as down. */
 const HEALTH_MS = 2000;
@@ -21,7 +23,7 @@ export type HealthChecks = Record<string, () => Promise<void>>;
 
 export const fastifyAdapter = (): FastifyAdapter =>
   new FastifyAdapter({
-    bodyLimit: BODY_LIMIT,
+    bodyLimit: PUBLIC_BODY_LIMIT,
     trustProxy: 'loopback, uniquelocal',
     routerOptions: { maxParamLength: 512 },
   });
@@ -46,6 +48,10 @@ export function configureServer(
     }
   });
 
+  // Their keys are checked before their bodies are read.
+  fastify.addHook('onRoute', (route) => {
+    if (route.url.startsWith('/api/') && !route.config?.public) route.bodyLimit = BODY_LIMIT;
+  });
   fastify.addHook('onRequest', async (request, reply) => {
     // The route, where there is one: the address may be written in other ways (`/%61pi/`, `http://host/api/`).
     if (!(request.routeOptions.url ?? request.url).startsWith('/api/')) return;

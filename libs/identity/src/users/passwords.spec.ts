@@ -100,7 +100,7 @@ describe('activation', () => {
     const { id, email } = (await create()).body;
     const token = await mailbox.token(email);
     await backend.query(`UPDATE identity.user_tokens SET expires = now() - interval '1 ms' WHERE user_id = $1`, [id]);
-    for (const bad of [token, 'unknown', '', 'a\u0000b', 'x'.repeat(100_000)]) {
+    for (const bad of [token, 'unknown', '', 'a\u0000b', 'x'.repeat(10_000)]) {
       const { status, body } = await on.setPassword(bad, PASSWORD);
       expect(status).toBe(400);
       expect(body).toMatchObject(unusable);
@@ -288,6 +288,21 @@ describe("changing one's own password", () => {
         .status;
     const statuses = await Promise.all(Array.from({ length: 8 }, guess));
     expect(statuses.sort()).toEqual([400, 400, 400, 400, 400, 403, 403, 403]);
+  });
+});
+
+describe('those who have no key', () => {
+  it('are refused a body larger than any login, wherever they send it; others are not', async () => {
+    const anybody = apiClient(platform.url);
+    const text = 'x'.repeat(100_000);
+    const large = { login: text, password: text, tokenId: text, userLogin: text };
+    for (const path of ['/api/v0/auth', '/api/v0/setpwd', '/api/v0/resetpwd', '/nowhere']) {
+      const { status, body } = await anybody.post<{ code: string }>(path, large);
+      expect([path, status, body.code]).toEqual([path, 413, 'PAYLOAD_TOO_LARGE']);
+    }
+    const { api, tenantId } = await on.open();
+    expect((await api.post('/api/v0/users', { login: 'x', email: text.repeat(10) })).status).toBe(400);
+    expect((await api.get<{ id: string }>('/api/v0/tenants/me')).body.id).toBe(tenantId);
   });
 });
 

@@ -22,6 +22,8 @@ const HASH_BYTES = 32;
 const slots = new Slots(2, 64);
 
 const fits = (password: string): boolean => {
+  // A character has one or two code units.
+  if (password.length > 2 * MAX_LENGTH) return false;
   const { length } = [...password];
   return length >= MIN_LENGTH && length <= MAX_LENGTH && CLASSES.every((each) => each.test(password));
 };
