@@ -46,6 +46,7 @@ export async function startEndToEnd(
       ...inherited,
       ORRERY_BIND_ADDRESS: '127.0.0.1',
       ORRERY_HTTP_PORT: String(await freePort()),
+      ORRERY_HTTPS_PORT: String(await freePort()),
       ORRERY_MQTT_PORT: String(await freePort()),
       ORRERY_MQTTS_PORT: String(await freePort()),
       ORRERY_LEASE_TTL_MS: '2000',

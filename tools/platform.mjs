@@ -30,9 +30,10 @@ const SERVICES = readdirSync(join(ROOT, 'apps')).filter((name) => name !== 'plat
  *
  * @typedef {object} Platform
  * @property {string} httpUrl
+ * @property {number} httpsPort REST over TLS, and MQTT over WebSocket
  * @property {number} mqttPort
  * @property {number} mqttsPort
- * @property {string} caFile certificate authority of the MQTTS port
+ * @property {string} caFile certificate authority of the ports with TLS
  * @property {string | undefined} apiKey master key of the first tenant, at the first start only, as the other secrets
  * @property {string | undefined} vendorApiKey master key of the first vendor
  * @property {string | undefined} adminApiKey master key of the administrator
@@ -81,10 +82,12 @@ export async function startPlatform({
 }) {
   const host = given.ORRERY_BIND_ADDRESS ?? '0.0.0.0';
   const httpPort = Number(given.ORRERY_HTTP_PORT ?? 8080);
+  const httpsPort = Number(given.ORRERY_HTTPS_PORT ?? 8443);
   const mqttPort = Number(given.ORRERY_MQTT_PORT ?? 1883);
   const mqttsPort = Number(given.ORRERY_MQTTS_PORT ?? 8883);
   for (const [variable, port] of /** @type {const} */ ([
     ['ORRERY_HTTP_PORT', httpPort],
+    ['ORRERY_HTTPS_PORT', httpsPort],
     ['ORRERY_MQTT_PORT', mqttPort],
     ['ORRERY_MQTTS_PORT', mqttsPort],
   ]))
@@ -100,6 +103,7 @@ export async function startPlatform({
     NATS_URL: services.natsUrl,
     REDIS_URL: services.redisUrl,
     ORRERY_DATA_DIR: resolve(dataDir),
+    ORRERY_HTTPS_PORT: String(httpsPort),
     ORRERY_MQTT_PORT: String(mqttPort),
     ORRERY_MQTTS_PORT: String(mqttsPort),
   };
@@ -157,7 +161,11 @@ export async function startPlatform({
           // Two processes cannot listen on one port here: further connectors get ports of their own.
           const own =
             service === 'mqtt-connector' && replica > 0
-              ? { ORRERY_MQTT_PORT: String(await freePort()), ORRERY_MQTTS_PORT: String(await freePort()) }
+              ? {
+                  ORRERY_HTTPS_PORT: String(await freePort()),
+                  ORRERY_MQTT_PORT: String(await freePort()),
+                  ORRERY_MQTTS_PORT: String(await freePort()),
+                }
               : {};
           const started = await add(replicas > 1 ? `${service}-${replica + 1}` : service, [app(service)], own);
           if (own.ORRERY_MQTT_PORT)
@@ -174,9 +182,11 @@ export async function startPlatform({
       await add('processing', [app('platform'), 'processing']);
     }
     await ready(processes);
-    for (const port of [mqttPort, mqttsPort]) await until(() => accepts(port), `MQTT port ${port} does not answer`);
+    for (const port of [httpsPort, mqttPort, mqttsPort])
+      await until(() => accepts(port), `port ${port} does not answer`);
     return {
       httpUrl: `http://127.0.0.1:${httpPort}`,
+      httpsPort,
       mqttPort,
       mqttsPort,
       caFile: join(resolve(dataDir), 'tls', 'ca.pem'),

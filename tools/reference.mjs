@@ -93,6 +93,7 @@ if (!check) {
     ...process.env,
     ORRERY_LOG_LEVEL: 'warn',
     ORRERY_HTTP_PORT: String(await freePort()),
+    ORRERY_HTTPS_PORT: String(await freePort()),
     ORRERY_MQTT_PORT: String(await freePort()),
     ORRERY_MQTTS_PORT: String(await freePort()),
   };

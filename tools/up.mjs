@@ -48,7 +48,8 @@ const platform = await starting.catch((error) => {
   console.error(`Orrery could not start: ${error instanceof Error ? error.message : error}`);
   process.exit(1);
 });
-const { httpUrl, mqttPort, mqttsPort, caFile, apiKey, vendorApiKey, adminApiKey, login, password } = platform;
+const { httpUrl, httpsPort, mqttPort, mqttsPort, caFile, apiKey, vendorApiKey, adminApiKey, login, password } =
+  platform;
 const { env } = process;
 /** @type {Array<[name: string, value: string | undefined, given: string | undefined]>} */
 const secrets = [
@@ -63,7 +64,8 @@ Orrery is running.
 
   REST API        ${httpUrl}  (browse it at ${httpUrl}/swagger-ui/index.html)
   MQTT            localhost:${mqttPort}
-  MQTT over TLS   localhost:${mqttsPort}  (certificate authority: ${caFile})
+  MQTT over TLS   localhost:${mqttsPort}, wss://localhost:${httpsPort}/mqtt  (certificate authority: ${caFile})
+  REST over TLS   https://localhost:${httpsPort}
   User            ${login}
 ${secrets
   .map(

@@ -90,6 +90,7 @@ async function orrery() {
     ORRERY_BIND_ADDRESS: '127.0.0.1',
     ORRERY_LOG_LEVEL: 'warn',
     ORRERY_HTTP_PORT: String(await freePort()),
+    ORRERY_HTTPS_PORT: String(await freePort()),
     ORRERY_MQTT_PORT: String(await freePort()),
     ORRERY_MQTTS_PORT: String(await freePort()),
   };

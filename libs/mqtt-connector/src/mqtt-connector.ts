@@ -1,5 +1,7 @@
-import type { Service, ServiceContext } from '@orrery/core/service';
+import type { WebSocketEndpoints } from '@orrery/core/http';
+import type { Running, Service, ServiceContext } from '@orrery/core/service';
 import { ApplicationMode } from './application-mode/application-mode.js';
+import { ConnectorMode } from './connector-mode/connector-mode.js';
 import { DataPublisher } from './data/data-publisher.js';
 import { DeviceMode } from './device-mode/device-mode.js';
 import { Listeners, MqttPorts } from './server/listeners.js';
@@ -8,27 +10,25 @@ import { ConnectionLimits } from './limits/connection-limits.js';
 import { ClientCertificates } from './sessions/client-certificates.js';
 import { KeyWatch } from './sessions/key-watch.js';
 
-/** MQTT 3.1, 3.1.1 and 5 for devices and applications (manual 6 and 16.2.2), with and without TLS. */
+/** MQTT 3.1, 3.1.1 and 5 for devices, external connectors and applications (manual 6 and 16.2.2), with and without TLS, and over WebSocket. */
 export const mqttConnector: Service = {
   name: 'mqtt-connector',
   restPaths: [],
   build(context: ServiceContext) {
     const ports = new MqttPorts();
-    return {
-      controllers: [],
-      providers: [{ token: MqttPorts, value: ports }],
-      // A protocol is an answer to others: processes that only work have none.
-      running: context.roles.api ? [endpoint(context, ports)] : [],
-    };
+    const parts = { controllers: [], providers: [{ token: MqttPorts, value: ports }] };
+    // A protocol is an answer to others: processes that only work have none.
+    return context.roles.api ? { ...parts, ...endpoint(context, ports) } : { ...parts, running: [] };
   },
 };
 
 function endpoint(
   { bus, audit, apiKeys, sharedCounters, heldCounts, config, logger }: ServiceContext,
   ports: MqttPorts,
-): { start(): Promise<void>; stop(): Promise<void> } {
+): { running: Running[]; webSockets: WebSocketEndpoints } {
   const data = new DataPublisher(bus);
   const devices = new DeviceMode(bus, audit, data, sharedCounters);
+  const connectors = new ConnectorMode(bus, audit, data, sharedCounters);
   const applications = new ApplicationMode(bus, audit, data, sharedCounters);
   const keyWatch = new KeyWatch(apiKeys, logger);
   const admission = new Admission(
@@ -38,23 +38,26 @@ function endpoint(
     new ConnectionLimits(sharedCounters, heldCounts),
     audit,
     logger,
-    [devices, applications],
+    [devices, connectors, applications],
+    config.ORRERY_MQTT_DEVICE_HOST?.toLowerCase(),
   );
   const listeners = new Listeners(config, logger, ports, (connection, packet) => admission.connect(connection, packet));
-  return {
+  const running: Running = {
     async start() {
       keyWatch.start();
       applications.start();
+      connectors.start();
       await devices.start();
       await listeners.start();
     },
     async stop() {
       listeners.stop();
       keyWatch.stop();
-      await Promise.all([data.close(), applications.stop()]);
+      await Promise.all([data.close(), applications.stop(), connectors.stop()]);
       await devices.stop();
     },
   };
+  return { running: [running], webSockets: { '/mqtt': listeners } };
 }
 
 /** The ports that a process listens on, once it is started. */

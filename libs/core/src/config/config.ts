@@ -11,6 +11,9 @@ export const isSecretKey = (text: string): boolean => /^[A-Za-z0-9+/]{43}=$/.tes
  */
 export const configSchema = z.object({
   ORRERY_HTTP_PORT: port(8080).describe('REST API, OpenAPI at `/swagger-ui`, health and metrics. 0 takes a free port.'),
+  ORRERY_HTTPS_PORT: port(8443).describe(
+    'The same over TLS, and MQTT over WebSocket at `/mqtt`. Listened on by the process that serves MQTT. 0 takes a free port.',
+  ),
   ORRERY_MQTT_PORT: port(1883).describe('MQTT without encryption, device mode only.'),
   ORRERY_MQTTS_PORT: port(8883).describe('MQTT over TLS, all modes.'),
   ORRERY_BIND_ADDRESS: z.string().default('0.0.0.0').describe('Address that HTTP and MQTT listen on.'),
@@ -29,6 +32,12 @@ export const configSchema = z.object({
     'PEM file of the server certificate. Without it a development CA is made in the data directory.',
   ),
   ORRERY_TLS_KEY: optional.describe('PEM file of the server key.'),
+  ORRERY_HOST_NAMES: optional.describe(
+    'Comma-separated host names under which clients reach the platform. A TLS handshake that names another host is refused. The names in the certificate when absent.',
+  ),
+  ORRERY_MQTT_DEVICE_HOST: optional.describe(
+    'One more host name, for MQTT of devices alone: connector and application mode are refused there.',
+  ),
   ORRERY_BOOTSTRAP_API_KEY: z
     .string()
     .min(16, 'expected at least 16 characters')

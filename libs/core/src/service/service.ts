@@ -9,6 +9,7 @@ import {
 } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
+import type { FastifyInstance } from 'fastify';
 import { Audit } from '../audit/index.js';
 import { ApiKeys } from '../auth/index.js';
 import { Bus, OutboxRelay, StreamPurger } from '../bus/index.js';
@@ -21,7 +22,10 @@ import {
   fastifyAdapter,
   type HealthChecks,
   RolesGuard,
+  serveHttps,
+  serveWebSockets,
   validationPipe,
+  type WebSocketEndpoints,
 } from '../http/index.js';
 import { HeldCounts, LimitStore, RateLimits, SharedCounters } from '../limits/index.js';
 import { Jobs } from '../jobs/index.js';
@@ -69,6 +73,8 @@ export interface Service {
     controllers: Array<Type<unknown>>;
     providers: Array<{ token: InjectionToken; value: unknown }>;
     running: Running[];
+    /** Where the service answers over WebSocket. A process with such a service serves HTTPS too. */
+    webSockets?: WebSocketEndpoints;
   };
 }
 
@@ -76,6 +82,8 @@ export interface RunningPlatform {
   app: NestFastifyApplication;
   /** Port that REST is answered on. */
   httpPort: number;
+  /** The same over TLS, and WebSockets; undefined when no service answers over WebSocket. */
+  httpsPort?: number;
   logger: Logger;
   /** Resolves when the bus is lost for good; never while the platform is being closed. */
   disconnected: Promise<unknown>;
@@ -115,6 +123,7 @@ export async function bootServices(services: Service[], roles: ServiceRoles, con
   const running: Running[] = [];
   const controllers: Array<Type<unknown>> = [];
   const providers: Provider[] = [];
+  const webSockets: WebSocketEndpoints = {};
   for (const service of services) {
     const database = service.schema
       ? await Database.connect({
@@ -148,6 +157,7 @@ export async function bootServices(services: Service[], roles: ServiceRoles, con
     };
     const parts = service.build(context);
     running.push(...parts.running);
+    Object.assign(webSockets, parts.webSockets);
     if (roles.api) controllers.push(...parts.controllers);
     providers.push(...parts.providers.map(({ token, value }) => ({ provide: token, useValue: value })));
   }
@@ -186,11 +196,19 @@ export async function bootServices(services: Service[], roles: ServiceRoles, con
   app.useGlobalGuards(new RolesGuard());
   app.useGlobalPipes(validationPipe());
   configureServer(app, apiKeys, rateLimits, health, logger);
+  let listenHttps: (() => Promise<number>) | undefined;
+  if (Object.keys(webSockets).length > 0) {
+    const fastify = app.getHttpAdapter().getInstance() as unknown as FastifyInstance;
+    serveWebSockets(fastify, webSockets);
+    listenHttps = await serveHttps(fastify, config, logger);
+  }
   await app.listen(config.ORRERY_HTTP_PORT, config.ORRERY_BIND_ADDRESS);
+  const httpsPort = await listenHttps?.();
   const address = app.getHttpServer().address() as { port: number };
   return {
     app,
     httpPort: address.port,
+    ...(httpsPort === undefined ? {} : { httpsPort }),
     logger,
     disconnected,
     close() {

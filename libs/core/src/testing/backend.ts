@@ -47,6 +47,7 @@ export async function startBackend(services: Service[], overrides: NodeJS.Proces
 
   const config = loadConfig({
     ORRERY_HTTP_PORT: '0',
+    ORRERY_HTTPS_PORT: '0',
     ORRERY_MQTT_PORT: '0',
     ORRERY_MQTTS_PORT: '0',
     ORRERY_BIND_ADDRESS: '127.0.0.1',

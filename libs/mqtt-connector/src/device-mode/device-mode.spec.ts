@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net';
 import { connectAsync } from 'mqtt';
 import { AUDIT_SUBJECT } from '@orrery/core/bus';
 import { eventually } from '@orrery/core/testing';
@@ -49,7 +50,7 @@ describe('sessions', () => {
         mqttVersion: 4,
         mqttUsername: 'json+device',
         mqttTimeout: 60,
-        remoteAddress: `127.0.0.1/${client.socket.localPort}`,
+        remoteAddress: `127.0.0.1/${(client.socket as Socket).localPort}`,
         lastSessionStartTime: expect.stringMatching(/Z$/),
         security: { secured: false, clientCertAuthentication: false },
       },

@@ -1,15 +1,14 @@
 import type { X509Certificate } from 'node:crypto';
-import type { Socket } from 'node:net';
-import { TLSSocket } from 'node:tls';
 import mqtt from 'mqtt-packet';
 import type { IConnectPacket, Packet, Parser } from 'mqtt-packet';
+import { type Link, sniHostName } from './link.js';
 import { PublicationQueue, type Publication } from './publication-queue.js';
 import { Reason, REFUSAL_REASONS, Refusal } from './return-codes.js';
 import type { Ending, Session } from './session.js';
 import type { TimerWheel } from './timer-wheel.js';
 
 /** A value of 1 MiB must pass with everything around it (manual 23.3). */
-const MAX_PACKET_BYTES = 4 << 20;
+export const MAX_PACKET_BYTES = 4 << 20;
 /** Will and credentials of 64 KiB each: nobody who is not known yet may make the server hold more. */
 const MAX_CONNECT_BYTES = 512 << 10;
 const CONNECT_WITHIN_MS = 10_000;
@@ -44,9 +43,6 @@ export interface Security {
 
 /** One client: parses its packets, answers what the protocol alone decides, and hands the rest to its session. */
 export class Connection {
-  readonly secure: boolean;
-  /** `ip/port` (manual 5.5.3.2). */
-  readonly remoteAddress: string;
   /** 3, 4 or 5; 4 until CONNECT tells. */
   protocolVersion = 4;
   /** The client has proved by a certificate who it is (manual 6.3.4). */
@@ -57,6 +53,8 @@ export class Connection {
   private readonly publications = new PublicationQueue();
   private readonly accepted = Date.now();
   private lastSeen = this.accepted;
+  /** Bytes that came before CONNECT was complete. */
+  private received = 0;
   /** A client with a small buffer might not have room for a text (MQTT 5, 3.14.2.2.3). */
   private takesReasons = true;
   private holds = 0;
@@ -69,19 +67,19 @@ export class Connection {
   private writable?: () => void;
 
   constructor(
-    private readonly socket: Socket,
+    readonly link: Link,
     private readonly wheel: TimerWheel,
     private readonly onConnect: (connection: Connection, packet: IConnectPacket) => void,
   ) {
-    this.secure = socket instanceof TLSSocket;
-    this.remoteAddress = `${(socket.remoteAddress ?? '').replace(/^::ffff:/, '')}/${socket.remotePort ?? 0}`;
     this.parser = mqtt.parser({ protocolVersion: 4 } as Parameters<typeof mqtt.parser>[0]);
     this.parser.on('packet', (packet: Packet) => this.onPacket(packet));
     this.parser.on('error', (error: Error) => this.onMalformed(error.message));
-    socket.on('data', (chunk: Buffer) => this.onData(chunk));
-    socket.on('drain', () => this.becameWritable());
-    socket.on('error', () => socket.destroy());
-    socket.on('close', () => this.ended({ description: 'the connection was closed by the client or the network' }));
+    const { stream, socket } = link;
+    socket.on('data', (chunk: Buffer) => this.onBytes(chunk.length));
+    stream.on('data', (chunk: Buffer) => this.onData(chunk));
+    stream.on('drain', () => this.becameWritable());
+    stream.on('error', () => stream.destroy());
+    stream.on('close', () => this.ended({ description: 'the connection was closed by the client or the network' }));
     wheel.add({
       deadline: () => (this.state === 'new' ? this.accepted + CONNECT_WITHIN_MS : undefined),
       expired: () => this.close({ description: 'no CONNECT in time' }),
@@ -92,25 +90,35 @@ export class Connection {
     return this.state === 'closed';
   }
 
+  get secure(): boolean {
+    return this.link.secure;
+  }
+
+  get remoteAddress(): string {
+    return this.link.remoteAddress;
+  }
+
   /** Bytes that the client has not read yet. */
   get backlog(): number {
-    return this.socket.writableLength + this.outputBytes;
+    return this.link.stream.writableLength + this.outputBytes;
   }
 
   /** What the client presented in the handshake, which nobody has checked. */
   get peerCertificate(): X509Certificate | undefined {
-    return this.socket instanceof TLSSocket ? this.socket.getPeerX509Certificate() : undefined;
+    return this.link.asksCertificate ? this.link.tls?.getPeerX509Certificate() : undefined;
   }
 
   get security(): Security {
-    if (!(this.socket instanceof TLSSocket)) return { secured: false, clientCertAuthentication: false };
-    const { servername } = this.socket as TLSSocket & { servername?: string | false };
+    const { secure: secured, tls } = this.link;
+    const { clientCertAuthentication } = this;
+    if (!tls) return { secured, clientCertAuthentication };
+    const sniHostname = sniHostName(tls);
     return {
-      secured: true,
-      protocol: this.socket.getProtocol() ?? 'unknown',
-      cipher: this.socket.getCipher().standardName,
-      clientCertAuthentication: this.clientCertAuthentication,
-      ...(servername ? { sniHostname: servername } : {}),
+      secured,
+      protocol: tls.getProtocol() ?? 'unknown',
+      cipher: tls.getCipher().standardName,
+      clientCertAuthentication,
+      ...(sniHostname === undefined ? {} : { sniHostname }),
     };
   }
 
@@ -163,9 +171,10 @@ export class Connection {
       });
     this.flush();
     this.ended(ending);
-    this.socket.destroySoon();
+    const { stream } = this.link;
+    stream.end(() => stream.destroy());
     // A client that does not read would keep the socket for ever.
-    if (!this.socket.destroyed) setTimeout(() => this.socket.destroy(), 5000).unref();
+    if (!stream.destroyed) setTimeout(() => stream.destroy(), 5000).unref();
   }
 
   /** Calls back once when the connection ends, for whatever reason; at once when it has. */
@@ -197,7 +206,7 @@ export class Connection {
   }
 
   hold(reason: Hold): void {
-    if (this.holds === 0) this.socket.pause();
+    if (this.holds === 0) this.link.stream.pause();
     this.holds |= reason;
   }
 
@@ -206,7 +215,7 @@ export class Connection {
     this.holds &= ~reason;
     if (this.holds > 0) return;
     this.lastSeen = Date.now();
-    this.socket.resume();
+    this.link.stream.resume();
   }
 
   /** Writes what is waiting, in one piece. */
@@ -219,12 +228,13 @@ export class Connection {
       const data = this.output.length === 1 ? this.output[0]! : Buffer.concat(this.output);
       this.output = [];
       this.outputBytes = 0;
-      if (this.socket.writableLength + data.length > OUTPUT_BYTES.limit + MAX_PACKET_BYTES) {
+      const { stream } = this.link;
+      if (stream.writableLength + data.length > OUTPUT_BYTES.limit + MAX_PACKET_BYTES) {
         this.ended({ description: 'the client does not read what it is sent' });
-        this.socket.destroy();
+        stream.destroy();
         return;
       }
-      this.socket.write(data);
+      stream.write(data);
     }
     if (
       (this.holds & Hold.Unanswered) !== 0 &&
@@ -232,7 +242,7 @@ export class Connection {
       this.publications.bytes <= MAX_UNANSWERED.bytes / 2
     )
       this.release(Hold.Unanswered);
-    if (this.writable && this.socket.writableLength <= OUTPUT_BYTES.full) this.becameWritable();
+    if (this.writable && this.link.stream.writableLength <= OUTPUT_BYTES.full) this.becameWritable();
   }
 
   private schedule(): void {
@@ -255,9 +265,15 @@ export class Connection {
     return this.lastSeen + allowedMs;
   }
 
+  private onBytes(count: number): void {
+    this.lastSeen = Date.now();
+    // A WebSocket keeps a frame until it is complete.
+    if (this.state === 'new' && (this.received += count) > MAX_CONNECT_BYTES * 2)
+      this.close({ description: 'CONNECT is too large' });
+  }
+
   private onData(chunk: Buffer): void {
     if (this.closed) return;
-    this.lastSeen = Date.now();
     try {
       this.parser.parse(chunk);
     } catch (error) {
@@ -265,7 +281,7 @@ export class Connection {
       return;
     }
     const { length } = (this.parser as Parser & { packet: { length: number } }).packet;
-    if (length > (this.state === 'open' ? MAX_PACKET_BYTES : MAX_CONNECT_BYTES))
+    if (length > (this.state === 'new' ? MAX_CONNECT_BYTES : MAX_PACKET_BYTES))
       this.close({ description: `a packet of ${length} bytes is too large`, reason: Reason.PacketTooLarge });
   }
 

@@ -2,10 +2,14 @@ import { createServer as createPlainServer, type AddressInfo, type Server, type 
 import { createServer as createTlsServer } from 'node:tls';
 import type { IConnectPacket } from 'mqtt-packet';
 import type { Config } from '@orrery/core/config';
+import type { WebSocketEndpoint, WebSocketRequest } from '@orrery/core/http';
 import type { Logger } from '@orrery/core/telemetry';
-import { serverCertificate } from '../tls/server-certificate.js';
-import { Connection } from './connection.js';
+import { tlsOptions } from '@orrery/core/tls';
+import { type WebSocket, WebSocketServer } from 'ws';
+import { Connection, MAX_PACKET_BYTES } from './connection.js';
+import { type Link, socketLink, webSocketLink } from './link.js';
 import { Reason } from './return-codes.js';
+import type { Ending } from './session.js';
 import { TimerWheel } from './timer-wheel.js';
 
 /** The ports that are listened on; they differ from the configuration when that says 0. */
@@ -16,24 +20,24 @@ export class MqttPorts {
   tls = 0;
 }
 
-/** Cipher suites of manual 6.2, TLS 1.3 first. */
-const CIPHERS = [
-  'TLS_AES_256_GCM_SHA384',
-  'TLS_AES_128_GCM_SHA256',
-  'ECDHE-RSA-AES128-GCM-SHA256',
-  'ECDHE-RSA-AES256-GCM-SHA384',
-  'ECDHE-RSA-AES128-SHA',
-  'ECDHE-RSA-AES256-SHA',
-  'AES128-GCM-SHA256',
-  'AES128-SHA',
-  'AES256-SHA',
-].join(':');
+const SHUTTING_DOWN: Ending = { description: 'the server is shutting down', reason: Reason.ShuttingDown };
+/** An MQTT packet in one frame, with what frames and packets have around it. */
+const MAX_FRAME_BYTES = MAX_PACKET_BYTES + 1024;
+/** Sub-protocols of MQTT 3.1 and of all later versions. */
+const SUB_PROTOCOLS = ['mqtt', 'mqttv3.1'];
 
-/** Accepts TCP and TLS connections and keeps them until they end. */
-export class Listeners {
+/** Accepts TCP and TLS connections and WebSockets, and keeps them until they end. */
+export class Listeners implements WebSocketEndpoint {
   private readonly wheel = new TimerWheel();
   private readonly connections = new Set<Connection>();
   private servers: Server[] = [];
+  private readonly webSockets = new WebSocketServer({
+    noServer: true,
+    clientTracking: false,
+    perMessageDeflate: false,
+    maxPayload: MAX_FRAME_BYTES,
+    handleProtocols: (offered) => SUB_PROTOCOLS.find((protocol) => offered.has(protocol)) ?? false,
+  });
 
   constructor(
     private readonly config: Config,
@@ -43,27 +47,14 @@ export class Listeners {
   ) {}
 
   async start(): Promise<void> {
-    const accept = (socket: Socket): void => {
-      const connection = new Connection(socket, this.wheel, this.onConnect);
-      this.connections.add(connection);
-      connection.onEnd((ending) => {
-        this.connections.delete(connection);
-        this.logger.debug({ remote: connection.remoteAddress, why: ending.description }, 'connection ended');
-      });
-    };
-    const { cert, key } = await serverCertificate(this.config);
+    const accept = (socket: Socket): void => void this.connect(socketLink(socket));
     const plain = createPlainServer({ noDelay: true, keepAlive: true }, accept);
     const tls = createTlsServer(
       {
-        cert,
-        key,
-        minVersion: 'TLSv1.2',
-        ciphers: CIPHERS,
-        honorCipherOrder: true,
+        ...(await tlsOptions(this.config)),
         // Checked with CONNECT, which names the API key: only then is there a code to refuse it with (manual 6.4).
         requestCert: true,
         rejectUnauthorized: false,
-        handshakeTimeout: 10_000,
         noDelay: true,
         keepAlive: true,
       },
@@ -79,12 +70,39 @@ export class Listeners {
     this.logger.info({ mqtt: this.ports.plain, mqtts: this.ports.tls }, 'MQTT is served');
   }
 
+  /** MQTT over WebSocket (manual 6.2). */
+  accept(request: WebSocketRequest): void {
+    this.webSockets.handleUpgrade(request.request, request.socket, request.head, (webSocket: WebSocket) => {
+      // Before the stream takes it for bytes of MQTT.
+      webSocket.on('message', (_, isBinary) => {
+        if (!isBinary) connection.close({ description: 'a text frame', reason: Reason.ProtocolError });
+      });
+      webSocket.on('error', (error) => this.logger.debug({ error: error.message }, 'a WebSocket failed'));
+      const connection = this.connect(webSocketLink(webSocket, request));
+    });
+  }
+
+  /** Ends the WebSockets. */
+  close(): void {
+    for (const connection of this.connections)
+      if (connection.link.stream !== connection.link.socket) connection.close(SHUTTING_DOWN);
+  }
+
   /** Takes no further connections and ends those that are there. */
   stop(): void {
     this.wheel.stop();
     for (const server of this.servers) server.close();
-    for (const connection of this.connections)
-      connection.close({ description: 'the server is shutting down', reason: Reason.ShuttingDown });
+    for (const connection of this.connections) connection.close(SHUTTING_DOWN);
+  }
+
+  private connect(link: Link): Connection {
+    const connection = new Connection(link, this.wheel, this.onConnect);
+    this.connections.add(connection);
+    connection.onEnd((ending) => {
+      this.connections.delete(connection);
+      this.logger.debug({ remote: connection.remoteAddress, why: ending.description }, 'connection ended');
+    });
+    return connection;
   }
 
   private listen(server: Server, port: number): Promise<number> {

@@ -196,9 +196,10 @@ describe('packets', () => {
     const ids: number[] = [];
     while (ids.length < 300) ids.push((await client.next('puback')).messageId!);
     expect(ids).toEqual(Array.from({ length: 300 }, (_, i) => i + 1));
-    const numbers = around.messages
-      .filter(({ header }) => header.deviceId === 'urn:lo:nsid:mqtt:in-order')
-      .map(({ message }) => message.value!['n'] as number);
+    const numbers = await eventually(() => {
+      const of = around.messages.filter(({ header }) => header.deviceId === 'urn:lo:nsid:mqtt:in-order');
+      return of.length >= 200 && of.map(({ message }) => message.value!['n'] as number);
+    });
     expect(numbers).toEqual(Array.from({ length: 300 }, (_, i) => i + 1).filter((n) => n % 3 !== 0));
   });
 

@@ -52,6 +52,8 @@ export class Admission {
     private readonly audit: Audit,
     private readonly logger: Logger,
     private readonly modes: readonly Mode[],
+    /** Host name on which only devices are served (manual 6.2). */
+    private readonly deviceHost: string | undefined,
   ) {}
 
   connect(connection: Connection, packet: IConnectPacket): void {
@@ -94,7 +96,7 @@ export class Admission {
     );
     if (connection.closed) return;
     if (unproved !== undefined) {
-      const code = connection.secure ? Refusal.NotAuthorized : Refusal.Credentials;
+      const code = connection.link.asksCertificate ? Refusal.NotAuthorized : Refusal.Credentials;
       this.auditRefusal(holder.key, clientId, connection, { code, description: unproved });
       connection.refuse(code);
       return;
@@ -118,8 +120,15 @@ export class Admission {
     found: { state: ApiKeyState; key?: ApiKeyIdentity } | undefined,
     clientId: string,
   ): Problem | undefined {
-    if (!connection.secure && (mode?.needsTls || username === 'connector'))
-      return { code: Refusal.NotAuthorized, description: `user name "${username}" needs an encrypted connection` };
+    if (mode?.needsTls || username === 'connector') {
+      if (!connection.secure)
+        return { code: Refusal.NotAuthorized, description: `user name "${username}" needs an encrypted connection` };
+      if (this.deviceHost !== undefined && connection.link.hostName === this.deviceHost)
+        return {
+          code: Refusal.NotAuthorized,
+          description: `user name "${username}": the host ${this.deviceHost} is for devices alone`,
+        };
+    }
     if (!mode) {
       const known = this.modes.map((each) => each.username).join(' or ');
       return { code: Refusal.Credentials, description: `user name "${username.slice(0, 64)}": expected ${known}` };

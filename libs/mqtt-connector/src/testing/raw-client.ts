@@ -1,4 +1,5 @@
-import { connect as connectPlain, type Socket } from 'node:net';
+import { connect as connectPlain } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { connect as connectTls, type ConnectionOptions } from 'node:tls';
 import mqtt from 'mqtt-packet';
 import type { IConnectPacket, Packet } from 'mqtt-packet';
@@ -11,7 +12,7 @@ export class RawClient {
   closed = false;
   private version = 4;
 
-  private constructor(readonly socket: Socket) {
+  constructor(readonly socket: Duplex) {
     const parser = mqtt.parser({ protocolVersion: 4 } as Parameters<typeof mqtt.parser>[0]);
     parser.on('packet', (packet: Packet) => this.packets.push(packet));
     socket.on('data', (chunk: Buffer) => {

@@ -34,13 +34,14 @@ const exists = (path: string): Promise<boolean> =>
 /**
  * Makes `ca.pem`, `ca.key`, `server.pem` and `server.key` in this folder unless they are there. Several processes may
  * start at once: the folder appears complete, by a rename, and the first one wins.
+ * @param hostNames what the server is called besides localhost and the name of this machine.
  */
-export async function makeDevelopmentCertificates(folder: string): Promise<void> {
+export async function makeDevelopmentCertificates(folder: string, hostNames: readonly string[] = []): Promise<void> {
   if (await exists(join(folder, 'server.pem'))) return;
   await mkdir(dirname(folder), { recursive: true });
   const draft = await mkdtemp(`${folder}.draft-`);
   try {
-    await write(draft);
+    await write(draft, hostNames);
     // Clients need ca.pem; the keys are readable by their owner alone.
     await chmod(draft, 0o755);
     await rename(draft, folder);
@@ -51,7 +52,7 @@ export async function makeDevelopmentCertificates(folder: string): Promise<void>
   }
 }
 
-async function write(folder: string): Promise<void> {
+async function write(folder: string, hostNames: readonly string[]): Promise<void> {
   cryptoProvider.set(webcrypto);
   const notBefore = new Date(Date.now() - 24 * 3600 * 1000);
   const notAfter = new Date(Date.now() + 10 * YEAR_MS);
@@ -70,11 +71,10 @@ async function write(folder: string): Promise<void> {
   });
   const keys = await webcrypto.subtle.generateKey(ALGORITHM, true, ['sign', 'verify']);
   const names: Array<{ type: GeneralName['type']; value: string }> = [
-    { type: 'dns', value: 'localhost' },
+    ...[...new Set(['localhost', hostname(), ...hostNames])].map((value) => ({ type: 'dns' as const, value })),
     { type: 'ip', value: '127.0.0.1' },
     { type: 'ip', value: '::1' },
   ];
-  if (hostname() !== 'localhost') names.push({ type: 'dns', value: hostname() });
   const server = await X509CertificateGenerator.create({
     subject: 'CN=localhost',
     issuer: ca.subject,

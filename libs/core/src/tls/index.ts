@@ -1,0 +1,2 @@
+export { makeDevelopmentCertificates } from './development-certificates.js';
+export { tlsOptions } from './tls-options.js';
