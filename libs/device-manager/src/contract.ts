@@ -1,4 +1,4 @@
-import { defineRpc } from '@orrery/core/bus';
+import { defineRpc, type Rpc } from '@orrery/core/bus';
 import type { LimitValues } from '@orrery/core/limits';
 import type { DeviceContext } from '@orrery/core/messages';
 
@@ -69,23 +69,116 @@ export interface DeviceNetworkEvent {
   timestamp: string;
 }
 
-/** Type of event, on the partition of the device, by which a connector tells what an external connector says of a node. */
-export const NODE_STATUS = 'nodeStatus';
+/** What nodes are asked to do, each with a capability of its own (manual 5.2.1.5). */
+export type RequestKind = 'command' | 'configuration' | 'resource';
 
-/** Manual 6.6.3. The numbers put statuses into an order: an older one changes nothing. */
-export interface NodeStatusEvent {
-  type: typeof NODE_STATUS;
+/** An event on the partition of a device: what a connector heard from or about one of its nodes. */
+export interface NodeEvent {
   connector: string;
   nodeId: string;
   deviceId: string;
+  /** Time of reception, ISO 8601. */
+  timestamp: string;
+}
+
+export const NODE_STATUS = 'nodeStatus';
+
+/** Manual 6.6.3. The numbers put statuses into an order: an older one changes nothing. */
+export interface NodeStatusEvent extends NodeEvent {
+  type: typeof NODE_STATUS;
   status: 'ONLINE' | 'OFFLINE';
   /** Those that are absent stay as they are. */
-  capabilities: Partial<Record<'command' | 'configuration' | 'resource', { available: boolean }>>;
+  capabilities: Partial<Record<RequestKind, { available: boolean }>>;
   /** ISO 8601. */
   lastContact: string;
   /** Integers that are safe in JSON. */
   sessionSequenceId?: number;
   eventSequenceId?: number;
-  /** Time of reception, ISO 8601. */
+}
+
+/** A parameter of a configuration (manual 8.2.3.1). BINARY is base64. */
+export interface ConfigurationParameter {
+  type: 'INT32' | 'UINT32' | 'FLOAT' | 'STRING' | 'BINARY';
+  value: number | string;
+}
+
+/**
+ * What external connectors are asked to pass on to a node, in the form in which they get it (manual 6.6.5.1, 6.6.6.1,
+ * 6.6.7.1).
+ */
+export interface NodeRequests {
+  command: { id: string; nodeId: string; value?: unknown; ackMode: 'NONE' | 'NETWORK' | 'APPLICATIVE' };
+  configuration: { nodeId: string; targetVersion: number; parameters: Record<string, ConfigurationParameter> };
+  resource: {
+    nodeId: string;
+    resourceId: string;
+    updateCorrelationId: string;
+    sourceVersion: string;
+    targetVersion: string;
+    /** MD5 in hex digits and size in bytes of the file as it is. */
+    delivery: { type: 'HTTP_DELIVERY'; uri: string; md5: string; size: number };
+  };
+}
+
+/**
+ * Sends a request to every external connector of the tenant that is subscribed to its kind. Answered by each instance of
+ * the connector that could hand it to one of them; when nobody is subscribed, nobody answers.
+ */
+export const externalConnectorRequest: Rpc<NodeRequests[RequestKind], Record<string, never>> = {
+  subject: 'downlink.x-connector',
+};
+
+/** Address of `externalConnectorRequest`. */
+export const subscribedTo = (tenantId: string, kind: RequestKind): string => `${tenantId}.${kind}`;
+
+/** Type of event, on the partition of the tenant's id: an external connector takes requests of this kind from now on. */
+export const REQUESTS_SUBSCRIBED = 'requestsSubscribed';
+
+export interface RequestsSubscribedEvent {
+  type: typeof REQUESTS_SUBSCRIBED;
+  connector: string;
+  kind: RequestKind;
+  /** ISO 8601. */
   timestamp: string;
 }
+
+/** The answer to a command (manual 6.6.5.2). Whether there is such a command of the node has not been looked at. */
+export interface CommandResponseEvent extends NodeEvent {
+  type: 'commandResponse';
+  id: string;
+  response?: unknown;
+}
+
+/** Parameters that a request has set, or has not: their values are of the right type, whatever the range (6.6.6.2). */
+export interface ConfigurationResponseEvent extends NodeEvent {
+  type: 'configurationResponse';
+  targetVersion: number;
+  parameters: Record<string, ConfigurationParameter>;
+}
+
+/** Parameters as they are on the device (manual 6.6.6.3). */
+export interface ConfigurationReportEvent extends NodeEvent {
+  type: 'configurationReport';
+  parameters: Record<string, ConfigurationParameter>;
+}
+
+/** An update of a resource has failed (manual 6.6.7.2). */
+export interface ResourceFailureEvent extends NodeEvent {
+  type: 'resourceFailure';
+  updateCorrelationId: string;
+  error: { code?: string; details?: string };
+}
+
+/** Versions that are on the device (manual 6.6.7.3). */
+export interface ResourceReportEvent extends NodeEvent {
+  type: 'resourceReport';
+  resources: Record<string, { version: string }>;
+}
+
+/** What a node answers and reports, checked in itself. */
+export type NodeReportEvent =
+  | CommandResponseEvent
+  | ConfigurationResponseEvent
+  | ConfigurationReportEvent
+  | ResourceFailureEvent
+  | ResourceReportEvent;

@@ -2,15 +2,13 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { IConnectPacket, ISubscribePacket, ISubscription, IUnsubscribePacket } from 'mqtt-packet';
 import type { Role } from '@orrery/core/auth';
 import { type Bus, callRpc, RpcError, RpcUnavailableError } from '@orrery/core/bus';
-import { LIMITS } from '@orrery/core/limits';
 import { fifoPublish } from '@orrery/routing/contract';
 import type { DataPublisher } from '../data/data-publisher.js';
 import { readJson } from '../data/published-data.js';
-import { HOUR_MS } from '../limits/mode-limits.js';
-import type { Traffic } from '../limits/traffic.js';
+import { limitEnding, type Traffic } from '../limits/traffic.js';
 import { type Connection, Hold } from '../server/connection.js';
 import type { Publication } from '../server/publication-queue.js';
-import { Reason, subscribeFailure } from '../server/return-codes.js';
+import { subscribeFailure } from '../server/return-codes.js';
 import type { Session } from '../server/session.js';
 import type { Credentials } from '../sessions/admission.js';
 import { CONNECTOR, type SessionAudit } from '../sessions/session-audit.js';
@@ -69,10 +67,7 @@ export class ApplicationSession implements Session, FifoReceiver {
   publish(topic: string, payload: Buffer, publication: Publication): void {
     const reached = this.traffic.publication();
     if (reached) {
-      this.connection.close({
-        description: `limit reached: ${reached.allowed} ${LIMITS[reached.rate.limit].about}`,
-        reason: reached.rate.windowMs === HOUR_MS ? Reason.QuotaExceeded : Reason.MessageRateTooHigh,
-      });
+      this.connection.close(limitEnding(reached));
       return;
     }
     const fifoName = FIFO_TOPIC.exec(topic)?.[1];

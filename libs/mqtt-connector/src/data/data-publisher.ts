@@ -6,21 +6,23 @@ import {
   partitionOf,
   type PublishedMessage,
 } from '@orrery/core/messages';
-import { type Connection, Hold } from '../server/connection.js';
+import type { Connection } from '../server/connection.js';
 import type { Publication } from '../server/publication-queue.js';
 import type { SessionAudit } from '../sessions/session-audit.js';
+import { BackPressure } from './back-pressure.js';
 import type { BadData } from './published-data.js';
 
 /**
  * Takes what clients publish to the bus. A publication is acknowledged when the bus has it on disk, or when it is bad:
- * then the audit log says why, and the connection lives (manual 6.5.5.1). While the bus is slow, publishers are not read.
+ * then the audit log says why, and the connection lives (manual 6.5.5.1).
  */
 export class DataPublisher {
   private readonly publisher: PackingPublisher;
-  private readonly held = new Set<Connection>();
+  private readonly backPressure: BackPressure;
 
   constructor(private readonly bus: Bus) {
     this.publisher = new PackingPublisher(bus, 'READY');
+    this.backPressure = new BackPressure(this.publisher);
   }
 
   /** @param partition where the message goes, when it is known already. */
@@ -68,7 +70,7 @@ export class DataPublisher {
           if (error instanceof MessageTooLargeError) this.refuse(error.message, connection, publication, audit);
         },
       );
-    if (this.publisher.saturated) this.hold(connection);
+    this.backPressure.check(connection);
   }
 
   close(): Promise<void> {
@@ -78,17 +80,5 @@ export class DataPublisher {
   private refuse(problem: string, connection: Connection, publication: Publication, audit: SessionAudit): void {
     audit.error('bad_message', `Data message refused: ${problem}`);
     connection.acknowledge(publication);
-  }
-
-  private hold(connection: Connection): void {
-    if (this.held.has(connection)) return;
-    if (this.held.size === 0)
-      this.publisher.onDrain(() => {
-        const held = [...this.held];
-        this.held.clear();
-        for (const each of held) each.release(Hold.Bus);
-      });
-    this.held.add(connection);
-    connection.hold(Hold.Bus);
   }
 }

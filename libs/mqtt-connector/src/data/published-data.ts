@@ -23,18 +23,24 @@ function expandAliases(input: Record<string, unknown>): void {
     input['location'] = Array.isArray(short) ? { lat: short[0], lon: short[1] } : short;
 }
 
+/** What the JSON text of a publication says. */
+export function parseJson(payload: Buffer): { input: unknown } | BadData {
+  if (!isUtf8(payload)) return { problem: 'expected JSON in UTF-8' };
+  try {
+    return { input: JSON.parse(payload.toString('utf8')) as unknown };
+  } catch (error) {
+    return { problem: `expected JSON: ${(error as Error).message}` };
+  }
+}
+
 /**
  * Reads a JSON data message.
  * @param aliases whether the short keys stand for the long ones, as they do on `dev/data`.
  */
 export function readJson(payload: Buffer, aliases: boolean): PublishedMessage | BadData {
-  if (!isUtf8(payload)) return { problem: 'expected JSON in UTF-8' };
-  let input: unknown;
-  try {
-    input = JSON.parse(payload.toString('utf8'));
-  } catch (error) {
-    return { problem: `expected JSON: ${(error as Error).message}` };
-  }
+  const json = parseJson(payload);
+  if ('problem' in json) return json;
+  const { input } = json;
   if (aliases && typeof input === 'object' && input !== null) expandAliases(input as Record<string, unknown>);
   const message = parsePublished(input, payload.length);
   return Array.isArray(message) ? { problem: describeErrors(message) } : message;

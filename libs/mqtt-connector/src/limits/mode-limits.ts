@@ -47,6 +47,17 @@ export const DEVICE_LIMITS: ModeLimits = {
   },
 };
 
+export const CONNECTOR_LIMITS: ModeLimits = {
+  connections: 'mqttConnectorConnections',
+  publications: {
+    effect: 'Sessions that publish are closed',
+    rates: [
+      { limit: 'mqttConnectorPerKeyMinute', windowMs: MINUTE_MS, scope: 'key' },
+      { limit: 'mqttConnectorPerAccountHour', windowMs: HOUR_MS, scope: 'account' },
+    ],
+  },
+};
+
 export const APPLICATION_LIMITS: ModeLimits = {
   connections: 'mqttApplicationConnections',
   publications: {

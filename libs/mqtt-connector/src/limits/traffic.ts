@@ -1,14 +1,22 @@
 import type { ApiKeyIdentity } from '@orrery/core/auth';
 import { limitOf, LIMITS, type LimitName, type SharedCounters } from '@orrery/core/limits';
+import { Reason } from '../server/return-codes.js';
+import type { Ending } from '../server/session.js';
 import type { Credentials } from '../sessions/admission.js';
 import type { SessionAudit } from '../sessions/session-audit.js';
-import type { LimitedTraffic, ModeLimits, Rate } from './mode-limits.js';
+import { HOUR_MS, type LimitedTraffic, type ModeLimits, type Rate } from './mode-limits.js';
 
 /** A rate that is exceeded. */
 export interface ReachedLimit {
   readonly rate: Rate;
   readonly allowed: number;
 }
+
+/** How a session ends that has published beyond the limit, in the modes where it does. */
+export const limitEnding = ({ rate, allowed }: ReachedLimit): Ending => ({
+  description: `limit reached: ${allowed} ${LIMITS[rate.limit].about}`,
+  reason: rate.windowMs === HOUR_MS ? Reason.QuotaExceeded : Reason.MessageRateTooHigh,
+});
 
 /** Writes what is written once for all that a limit refuses. @param until end of the refusals, epoch milliseconds. */
 export function auditReached(

@@ -1,5 +1,6 @@
-import { BusUnavailableError, type Bus, PackingPublisher } from '@orrery/core/bus';
+import { BusUnavailableError, type Bus, PackingPublisher, type PublishReceipt } from '@orrery/core/bus';
 import { type EventHeader, type NodeSessionEvent, partitionOf } from '@orrery/core/messages';
+import { BackPressure } from '../data/back-pressure.js';
 
 /** Longest wait for the bus before a connection is refused. */
 const ANNOUNCE_WITHIN_MS = 5000;
@@ -18,6 +19,7 @@ export type SessionReport = Pick<NodeSessionEvent, 'type' | 'activity' | 'capabi
 
 /** Reports to device-manager what a connector hears of its nodes, in the order of each device. */
 export class NodeReports {
+  readonly backPressure: BackPressure;
   private readonly publisher: PackingPublisher;
 
   constructor(
@@ -25,6 +27,7 @@ export class NodeReports {
     private readonly connector: string,
   ) {
     this.publisher = new PackingPublisher(bus, 'EVENTS');
+    this.backPressure = new BackPressure(this.publisher);
   }
 
   get saturated(): boolean {
@@ -42,13 +45,16 @@ export class NodeReports {
 
   /** Resolves when the report is on the bus; never, when this process ends before. */
   report(session: ReportedSession, report: SessionReport): Promise<void> {
-    return this.publish(session, report).then(
-      () => undefined,
-      (error: unknown) => {
-        if (!(error instanceof BusUnavailableError)) throw error;
-        return new Promise<void>(() => undefined);
-      },
-    );
+    return kept(this.publish(session, report));
+  }
+
+  /**
+   * As `report`, for what else there is to tell.
+   * @param key the device that it is about, or whatever else decides its order.
+   * @throws MessageTooLargeError
+   */
+  tell(tenantId: string, key: string, event: { type: string }): Promise<void> {
+    return kept(this.put(tenantId, key, event));
   }
 
   close(): Promise<void> {
@@ -59,8 +65,7 @@ export class NodeReports {
     { tenantId, nodeId, deviceId, sessionId }: ReportedSession,
     report: SessionReport,
     timeoutMs?: number,
-  ): Promise<{ order: number }> {
-    const header: EventHeader = { tenantId, type: report.type, key: deviceId };
+  ): Promise<PublishReceipt> {
     const event: NodeSessionEvent = {
       connector: this.connector,
       nodeId,
@@ -70,7 +75,21 @@ export class NodeReports {
       timestamp: new Date().toISOString(),
       ...report,
     };
-    const partition = partitionOf(tenantId, deviceId, this.bus.partitions);
+    return this.put(tenantId, deviceId, event, timeoutMs);
+  }
+
+  private put(tenantId: string, key: string, event: { type: string }, timeoutMs?: number): Promise<PublishReceipt> {
+    const header: EventHeader = { tenantId, type: event.type, key };
+    const partition = partitionOf(tenantId, key, this.bus.partitions);
     return this.publisher.publish(partition, JSON.stringify(header), JSON.stringify(event), timeoutMs);
   }
 }
+
+const kept = (publishing: Promise<PublishReceipt>): Promise<void> =>
+  publishing.then(
+    () => undefined,
+    (error: unknown) => {
+      if (!(error instanceof BusUnavailableError)) throw error;
+      return new Promise<void>(() => undefined);
+    },
+  );
