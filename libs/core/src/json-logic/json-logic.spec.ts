@@ -143,6 +143,25 @@ describe('hostile logic', () => {
       expect(() => compiled(data)).toThrow(LogicError);
       expect(performance.now() - began).toBeLessThan(2000);
     }
+    // Texts that are compared, converted, joined or looked up again and again; `b` equals `a` and is not the same.
+    const [a, b, path] = ['a'.repeat(1_000_000), 'a'.repeat(1_000_000), ' '.repeat(1_000_000)];
+    const pairs = { list: Array.from({ length: 50_000 }, () => ({ a, b, path, texts: [b, b, b], many: [a, a] })) };
+    for (const logic of [
+      { '==': [{ var: 'a' }, { var: 'b' }] },
+      { '===': [{ var: 'a' }, { var: 'b' }] },
+      { '!==': [{ var: 'a' }, { var: 'b' }] },
+      { '<': [{ var: 'a' }, { var: 'b' }] },
+      { in: [{ var: 'a' }, { var: 'texts' }] },
+      { '+': [{ var: 'path' }] },
+      { var: { var: 'path' } },
+      { missing: [{ var: 'path' }] },
+      { '!': [{ substr: [{ var: 'many' }, 0, 1] }] },
+    ]) {
+      const compiled = compileLogic({ map: [list, logic] }, { field: 'logic' });
+      const began = performance.now();
+      expect(() => compiled(pairs)).toThrow(LogicError);
+      expect(performance.now() - began).toBeLessThan(1000);
+    }
     // One evaluation leaves the next its whole budget.
     const modest = compileLogic({ map: [list, { map: [{ var: 'absent' }, 1] }] }, { field: 'logic' });
     for (let i = 0; i < 1000; i++) modest(data);

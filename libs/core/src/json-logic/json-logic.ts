@@ -1,6 +1,6 @@
 import { defaultMethods, LogicEngine } from 'json-logic-engine';
 import { invalidParameter } from '../http/errors.js';
-import { bounded, EACH, isForbiddenPath, LogicError, OPERATORS, SPREAD, truthy } from './operators.js';
+import { bounded, EACH, isForbiddenPath, LogicError, MAX_PATH, OPERATORS, SPREAD, truthy } from './operators.js';
 
 export { LogicError };
 
@@ -89,7 +89,10 @@ function prepared(logic: unknown, path: string, level: number, walk: Walk): unkn
   if (READING.includes(name))
     for (const each of Array.isArray(given) ? given : [given])
       if (typeof each === 'string' && isForbiddenPath(each))
-        throw invalidParameter(below, 'a path without __proto__, constructor and prototype');
+        throw invalidParameter(
+          below,
+          `a path of at most ${MAX_PATH} characters, without __proto__, constructor and prototype`,
+        );
   if (ITERATING.includes(name)) {
     if (!Array.isArray(operands) || operands.length < 2)
       throw invalidParameter(below, 'a list, and what is evaluated for each of its elements');

@@ -22,14 +22,26 @@ export function charge(work: number): void {
   if (left < 0) throw new LogicError('the evaluation takes too long');
 }
 
+/** Returns the operand, which native code is about to walk through when it is a text. */
+function weighed(operand: unknown): unknown {
+  if (typeof operand === 'string') charge(operand.length / NATIVE);
+  return operand;
+}
+
 const FORBIDDEN = new Set(['__proto__', 'constructor', 'prototype']);
 
-export const isForbiddenPath = (path: string): boolean => splitPathMemoized(path).some((part) => FORBIDDEN.has(part));
+/** Most characters of a path: paths that have been split are remembered. */
+export const MAX_PATH = 1024;
+
+export const isForbiddenPath = (path: string): boolean =>
+  path.length > MAX_PATH || splitPathMemoized(path).some((part) => FORBIDDEN.has(part));
 
 /** What stands at a path of own fields and elements; undefined when there is nothing. */
 function lookup(data: unknown, path: unknown): unknown {
   if (path === undefined || path === null || path === '') return data;
   if (typeof path !== 'string' && typeof path !== 'number') return undefined;
+  if (typeof path === 'string' && path.length > MAX_PATH)
+    throw new LogicError(`expected a path of at most ${MAX_PATH} characters`);
   let value = data;
   for (const part of splitPathMemoized(String(path))) {
     if (value === null || (typeof value !== 'object' && typeof value !== 'string')) return undefined;
@@ -53,7 +65,7 @@ export function truthy(value: unknown): boolean {
 function number(value: unknown): number {
   const converted =
     value === null || typeof value === 'boolean' || typeof value === 'number' || typeof value === 'string'
-      ? Number(value)
+      ? Number(weighed(value))
       : Number.NaN;
   if (!Number.isFinite(converted)) throw new LogicError('expected a number');
   return converted;
@@ -69,7 +81,7 @@ const isPrimitive = (value: unknown): boolean => typeof value !== 'object' || va
 // Objects and lists equal nothing: comparing them as texts would call what the data has put into them.
 const equal = (a: unknown, b: unknown): boolean =>
   // oxlint-disable-next-line eqeqeq -- JsonLogic's == converts as JavaScript's does
-  isPrimitive(a) && isPrimitive(b) && a == b;
+  isPrimitive(a) && isPrimitive(b) && weighed(a) == weighed(b);
 
 type Compare = (a: string, b: string) => boolean;
 /** With three operands: each with the next, so that the middle one lies between the others. */
@@ -79,21 +91,24 @@ const ordered =
     args.length > 1 &&
     args
       .slice(1)
-      .every((each, i) => isPrimitive(each) && isPrimitive(args[i]) && compare(args[i] as string, each as string));
+      .every(
+        (each, i) =>
+          isPrimitive(each) && isPrimitive(args[i]) && compare(weighed(args[i]) as string, weighed(each) as string),
+      );
 
 function text(value: unknown): string {
   if (value === null || value === undefined) return '';
   if (isPrimitive(value)) return String(value);
   if (Array.isArray(value)) {
     charge(value.length);
-    return value.map(text).join(',');
+    return value.map((each) => weighed(text(each))).join(',');
   }
   throw new LogicError('expected a text');
 }
 
 function contains([item, whole]: unknown[]): boolean {
   if (Array.isArray(whole)) {
-    charge(whole.length / NATIVE);
+    charge((whole.length / NATIVE) * (typeof item === 'string' ? 1 + item.length / NATIVE : 1));
     return whole.includes(item);
   }
   if (typeof whole !== 'string') return false;
@@ -150,8 +165,8 @@ export const OPERATORS: Record<string, (args: unknown[], data: unknown) => unkno
   },
   '==': ([a, b]) => equal(a, b),
   '!=': ([a, b]) => !equal(a, b),
-  '===': ([a, b]) => a === b,
-  '!==': ([a, b]) => a !== b,
+  '===': ([a, b]) => weighed(a) === weighed(b),
+  '!==': ([a, b]) => weighed(a) !== weighed(b),
   '<': ordered((a, b) => a < b),
   '<=': ordered((a, b) => a <= b),
   '>': ordered((a, b) => a > b),
