@@ -71,7 +71,12 @@ export class LoginFailures {
     try {
       result = await check();
     } catch (error) {
-      await this.database.query('UPDATE login_failures SET failures = failures - 1 WHERE login_hash = $1', [hash]);
+      // Nothing is left of what was not checked: it can be tried much faster.
+      await this.database.query(
+        `WITH none_left AS (DELETE FROM login_failures WHERE login_hash = $1 AND failures <= 1)
+         UPDATE login_failures SET failures = failures - 1 WHERE login_hash = $1 AND failures > 1`,
+        [hash],
+      );
       throw error;
     }
     if (result !== undefined) await this.database.query('DELETE FROM login_failures WHERE login_hash = $1', [hash]);

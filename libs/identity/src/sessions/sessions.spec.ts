@@ -249,6 +249,18 @@ describe('wrong passwords', () => {
     expect(answers.map(({ status }) => status)).toEqual(Array.from({ length: 8 }, () => 200));
   });
 
+  it('are not counted of those that were not checked because too many came at once', async () => {
+    const answers = await Promise.all(Array.from({ length: 100 }, (_, i) => on.logIn(`nobody-${i}`)));
+    const checked = answers.filter(({ status }) => status === 401).length;
+    const unchecked = answers.filter(({ status }) => status === 503).length;
+    expect([checked + unchecked, unchecked > 0]).toEqual([100, true]);
+    const [kept] = await backend.query<{ count: number }>(
+      `SELECT count(*)::int FROM identity.login_failures WHERE login_hash = ANY (
+         SELECT encode(sha256(convert_to('nobody-' || i, 'UTF8')), 'hex') FROM generate_series(0, 99) i)`,
+    );
+    expect(kept!.count).toBe(checked);
+  });
+
   it('ACC-021 lock for a while alone, and count from the last right one', async () => {
     const brief = await backend.boot([identity], undefined, { ORRERY_LOCK_MS: LOCK_MS });
     const onBrief = accounts(brief.url, bus, mailbox);
