@@ -239,6 +239,10 @@ await measure('search part of a word', ROUNDS, (n) => search({ query: serialOf(s
 await measure('search a word of all devices', ROUNDS, () => search({ query: 'ensor' }));
 await measure('search a word of none', ROUNDS, () => search({ query: 'nosuchword' }));
 await measure('search two words', ROUNDS, (n) => search({ query: `${serialOf(some(n))} m7` }));
+await measure('search a word of all, the newest first', ROUNDS, () => search({ query: 'ensor', sort: ['-created'] }));
+await measure('search two words of all, by relevance', HEAVY_ROUNDS, () =>
+  search({ query: 'ensor m7', sort: ['-relevance'] }),
+);
 await measure('search by tag', ROUNDS, (n) => search(filters(`tags==tag${n % 1000}`)));
 await measure('search by status', ROUNDS, () => search(filters('interfaces.status==ONLINE')));
 await measure('search by connector and tag', ROUNDS, (n) =>

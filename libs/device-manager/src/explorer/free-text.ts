@@ -1,16 +1,25 @@
 import type { Database } from '@orrery/core/database';
-import type { Statement } from './statement.js';
+import { Statement } from './statement.js';
 
 /** SQL of a free text search (manual 9.4.2), for devices `d`. */
 export interface FreeText {
-  /** True for a device that matches any of the words. */
-  condition: string;
+  /** All are true for a device that matches any of the words. */
+  conditions: string[];
   /** How many of the words it matches. */
   relevance: string;
 }
 
 /** From so many characters a word is found inside of others; a shorter one is found as a whole word. */
 const PART = 3;
+
+/**
+ * Up to so many devices, the index is asked for them. Of more, twenty are found sooner by reading devices in the order
+ * of the search: a look at the text takes a microsecond, and at what the index would say of it a hundred.
+ */
+const FEW = 5000;
+
+/** What is between words: as `grams` in the migration has it. */
+const BETWEEN = '[\\s!-/:-@[-`{-~]';
 
 interface Word {
   lowered: string;
@@ -24,17 +33,41 @@ interface Word {
 export async function freeText(database: Database, query: string, statement: Statement): Promise<FreeText | undefined> {
   const given = [...new Set(query.split(/\s+/).filter((word) => word !== ''))];
   if (given.length === 0) return undefined;
+  const words = await lookUp(database, statement.tenantId, given);
   const { bind } = statement;
-  const conditions = (await lookUp(database, statement.tenantId, given)).map(({ lowered, grams, groups }) => {
-    // Where the index is not used, comparing is the quicker look.
-    const inDevice = `(strpos(d.searched, ${bind(lowered)}) > 0 AND grams(d.searched) @> CAST(${bind(grams)} AS text[]))`;
-    // Named only where there are some: how many devices they hold, nobody can tell PostgreSQL before.
-    return groups.length === 0 ? inDevice : `(${inDevice} OR d.group_id = ANY(CAST(${bind(groups)} AS text[])))`;
-  });
+  const compared = words.map((word) => `(${comparison(word, bind)}${inGroups(word, bind)})`);
+  const few = (await expected(database, statement.tenantId, words)) <= FEW;
   return {
-    condition: `(${conditions.join(' OR ')})`,
-    relevance: conditions.map((condition) => `CAST(${condition} AS integer)`).join(' + '),
+    conditions: [...(few ? [indexed(words, bind)] : []), `(${compared.join(' OR ')})`],
+    relevance: compared.map((each) => `CAST(${each} AS integer)`).join(' + '),
   };
+}
+
+type Bind = Statement['bind'];
+
+// Named only where there are some: how many devices they hold, nobody could tell PostgreSQL before.
+const inGroups = ({ groups }: Word, bind: Bind): string =>
+  groups.length === 0 ? '' : ` OR d.group_id = ANY(CAST(${bind(groups)} AS text[]))`;
+
+/** What the index can answer. It may be true for a few devices that have the parts of a word and not the word. */
+const indexed = (words: Word[], bind: Bind): string =>
+  `(${words.map((word) => `grams(d.searched) @> CAST(${bind(word.grams)} AS text[])${inGroups(word, bind)}`).join(' OR ')})`;
+
+/** How many devices PostgreSQL expects the index to find. */
+async function expected(database: Database, tenantId: string, words: Word[]): Promise<number> {
+  const { bind, values } = new Statement(tenantId);
+  const [row] = await database.query<{ 'QUERY PLAN': Array<{ Plan: { 'Plan Rows': number } }> }>(
+    `EXPLAIN (FORMAT JSON) SELECT FROM devices d WHERE d.tenant_id = $1 AND ${indexed(words, bind)}`,
+    values,
+  );
+  return row!['QUERY PLAN'][0]!.Plan['Plan Rows'];
+}
+
+function comparison({ lowered }: Word, bind: Bind): string {
+  if ([...lowered].length >= PART) return `strpos(d.searched, ${bind(lowered)}) > 0`;
+  // No word has a character in it that is between words; all others mean themselves in an expression.
+  if (new RegExp(BETWEEN, 'u').test(lowered)) return 'false';
+  return `d.searched ~ ${bind(`(^|${BETWEEN})${lowered}($|${BETWEEN})`)}`;
 }
 
 const lookUp = (database: Database, tenantId: string, words: string[]): Promise<Word[]> =>

@@ -41,7 +41,7 @@ export class SearchService {
     const statement = new Statement(tenantId);
     const conditions = filterConditions(body.filters, statement);
     const text = await freeText(this.database, body.query ?? '', statement);
-    if (text) conditions.push(text.condition);
+    if (text) conditions.push(...text.conditions);
     const order = new SearchOrder(body.sort ?? [], text?.relevance ?? 'CAST(0 AS integer)');
     const filtered = conditions.length > 0;
     if (body.bookmark && body.bookmark.length > 0) conditions.push(order.after(body.bookmark, statement));

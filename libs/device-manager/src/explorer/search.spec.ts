@@ -196,6 +196,21 @@ describe('a free text query', () => {
     expect(await fleet.found({ query: 'alpha', filters: { queryString } })).toBe('');
   });
 
+  it('INV-030 finds words that nearly all devices have, and words that hardly one has', async () => {
+    const fleet = fleets.fleet();
+    await fleet.device('first', { tags: ['Sensor', 'x9'] });
+    await fleets.backend.query(
+      `INSERT INTO device_manager.devices (tenant_id, id, name, default_data_stream_id, group_id, created, updated)
+       SELECT $1, $2 || 'many' || n, 'Sensor ' || n, 's', 'root', now(), now() FROM generate_series(1, 6000) n`,
+      [fleet.tenantId, fleet.id('')],
+    );
+    await fleets.backend.query('ANALYZE device_manager.devices');
+    expect(await fleet.found({ query: 'ENSOR', size: 2 })).toBe('first many1');
+    expect(await fleet.found({ query: 'ensor x9', sort: ['-relevance'], size: 3 })).toBe('first many1 many10');
+    expect(await fleet.found({ query: '5999' })).toBe('many5999');
+    expect(await fleet.found({ query: 'x9' })).toBe('first');
+  });
+
   it('INV-032 has at most 256 characters', async () => {
     const fleet = fleets.fleet();
     await fleet.device('d');
