@@ -104,6 +104,12 @@ describe('FIFOs', () => {
     const client = await application('restricted', { fifos: ['mine', 'theirs'] });
     expect(await client.subscribe(['fifo/mine', 'fifo/not-mine', 'fifo/theirs'])).toEqual([1, 0x80, 0x80]);
     await around.audit('forbidden', 'restricted');
+    client.publish('application/v1/data', '{"streamId":"s1","value":{"mark":"restricted"}}', 5);
+    await client.next('puback');
+    const free = await application('not-restricted');
+    free.publish('application/v1/data', '{"streamId":"s1","value":{"mark":"not-restricted"}}', 5);
+    await around.message('not-restricted');
+    expect(around.messages.some(({ message }) => message.value?.['mark'] === 'restricted')).toBe(false);
   });
 
   it('MQA-007 acknowledges to the FIFO what the client has acknowledged, and nothing else', async () => {

@@ -18,6 +18,7 @@ export class ApplicationMode implements Mode {
   readonly username = 'application';
   readonly roles: readonly Role[] = ['BUS_R', 'DATA_W'];
   readonly needsTls = true;
+  readonly servesFifos = true;
   readonly limits = APPLICATION_LIMITS;
   private readonly tools: ApplicationTools;
 

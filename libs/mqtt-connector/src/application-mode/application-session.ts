@@ -126,6 +126,11 @@ export class ApplicationSession implements Session, FifoReceiver {
       connection.acknowledge(publication);
       return;
     }
+    if (credentials.key.fifos.length > 0) {
+      this.refuseTopic('forbidden', DATA_TOPIC, 'has an API key that is restricted to FIFOs, not');
+      connection.acknowledge(publication);
+      return;
+    }
     const data = readJson(payload, false);
     const { tenantId, id: apiKeyId } = credentials.key;
     this.tools.data.take(

@@ -105,6 +105,17 @@ describe('CONNECT', () => {
     });
   });
 
+  it('ACC-046 refuses a key that is restrained to FIFOs with 0x04, and ends the session of one that becomes so', async () => {
+    const restrained = around.keys.grant('acme', { fifos: ['f1'] });
+    expect(await (await open()).connect('json+device', restrained.value, 'restrained')).toBe(4);
+    expect((await around.audit('connection_refused', 'restrained')).description).toContain('restrained to FIFOs');
+    const free = around.keys.grant('acme');
+    const client = await open();
+    expect(await client.connect('json+device', free.value, 'restrained-later')).toBe(0);
+    around.keys.change(free.value, { fifos: ['f1'] });
+    await client.isClosed();
+  });
+
   it('MQT-011 refuses client ids that are empty, too long or hold other characters with 0x02', async () => {
     for (const clientId of ['my device', 'a'.repeat(129), '', 'a/b'])
       expect(await (await open()).connect('json+device', key, clientId)).toBe(2);

@@ -22,6 +22,8 @@ export interface Mode {
   /** One of them is needed. */
   readonly roles: readonly Role[];
   readonly needsTls: boolean;
+  /** Keys that are restrained to FIFOs may be used; for all else they are good for nothing (manual 4.3). */
+  readonly servesFifos?: boolean;
   readonly limits: ModeLimits;
   /** Whether a session of the client is here which ends when a new one opens. */
   replaces?(tenantId: string, clientId: string): boolean;
@@ -71,7 +73,7 @@ export class Admission {
     const problem = this.problem(connection, username, mode, found, clientId);
     if (problem || !mode || !found?.key) {
       if (found?.key && problem) this.auditRefusal(found.key, clientId, connection, problem);
-      connection.refuse(problem?.code ?? Refusal.Credentials);
+      connection.refuse(problem?.code ?? Refusal.Credentials, found?.key && problem?.description);
       return;
     }
     const certificate = connection.peerCertificate;
@@ -98,11 +100,11 @@ export class Admission {
     if (unproved !== undefined) {
       const code = connection.link.asksCertificate ? Refusal.NotAuthorized : Refusal.Credentials;
       this.auditRefusal(holder.key, clientId, connection, { code, description: unproved });
-      connection.refuse(code);
+      connection.refuse(code, unproved);
       return;
     }
     const reached = await this.limits.take(connection, clientId, mode, holder.key, this.auditOf(holder.key, clientId));
-    if (reached !== undefined) connection.refuse(Refusal.Unavailable, reached);
+    if (reached !== undefined) connection.refuse(Refusal.Unavailable, 'a limit of the offer is reached', reached);
     if (connection.closed) return;
     connection.clientCertAuthentication = proof.authorityId !== undefined;
     await mode.open(connection, packet, {
@@ -135,6 +137,8 @@ export class Admission {
     }
     if (found?.state !== 'valid' || !found.key)
       return { code: Refusal.Credentials, description: 'the API key is expired, not yet valid or deactivated' };
+    if (restrained(mode, found.key))
+      return { code: Refusal.Credentials, description: 'the API key is restrained to FIFOs' };
     if (!permits(mode, found.key))
       return { code: Refusal.Credentials, description: `the API key needs the role ${mode.roles.join(' or ')}` };
     if (!CLIENT_ID.test(clientId))
@@ -162,4 +166,7 @@ export const refusalAudit = (audit: SessionAudit, connection: Connection, descri
     remoteAddress: connection.remoteAddress,
   });
 
-const permits = (mode: Mode, key: ApiKeyIdentity): boolean => mode.roles.some((role) => key.roles.includes(role));
+const restrained = (mode: Mode, key: ApiKeyIdentity): boolean => key.fifos.length > 0 && !mode.servesFifos;
+
+const permits = (mode: Mode, key: ApiKeyIdentity): boolean =>
+  !restrained(mode, key) && mode.roles.some((role) => key.roles.includes(role));
