@@ -10,7 +10,14 @@ import {
   type NodeSessionEvent,
 } from '@orrery/core/messages';
 import type { EntityManager } from 'typeorm';
-import { type ActivityStateEvent, DEVICE_NETWORK, type DeviceNetworkEvent, RULE_ACTIVITY } from '../contract.js';
+import {
+  type ActivityStateEvent,
+  DEVICE_NETWORK,
+  type DeviceNetworkEvent,
+  NODE_STATUS,
+  type NodeStatusEvent,
+  RULE_ACTIVITY,
+} from '../contract.js';
 import { isText } from '../text.js';
 import { writeActivities } from './activities.js';
 
@@ -48,6 +55,7 @@ export const deviceStatesReader = (bus: Bus, database: Database): PartitionReade
         else {
           const { tenantId, type } = JSON.parse(item.header) as EventHeader;
           if (type === 'nodeContact') heard.contact(tenantId, JSON.parse(item.body) as NodeSessionEvent);
+          else if (type === NODE_STATUS) heard.status(tenantId, JSON.parse(item.body) as NodeStatusEvent);
           else if (type === DEVICE_NETWORK) heard.network(tenantId, JSON.parse(item.body) as DeviceNetworkEvent);
           else if (type === RULE_ACTIVITY)
             activities.push({ ...(JSON.parse(item.body) as ActivityStateEvent), tenantId });
@@ -75,7 +83,15 @@ class HeardDevices {
   }
 
   contact(tenantId: string, { deviceId, timestamp }: NodeSessionEvent): void {
-    const time = Date.parse(timestamp);
+    this.communicated(tenantId, deviceId, Date.parse(timestamp));
+  }
+
+  /** External connectors tell any time of contact; none is later than when it was told. */
+  status(tenantId: string, { deviceId, lastContact, timestamp }: NodeStatusEvent): void {
+    this.communicated(tenantId, deviceId, Math.min(Date.parse(lastContact), Date.parse(timestamp)));
+  }
+
+  private communicated(tenantId: string, deviceId: string, time: number): void {
     if (Number.isNaN(time)) return;
     const device = this.of(tenantId, deviceId);
     device.communication = Math.max(device.communication, time);

@@ -60,6 +60,20 @@ describe('the state of devices', () => {
     expect(await deadLetters()).toBe(before);
   });
 
+  it('INV-029 is the contact that an external connector tells of, which is not in the future', async () => {
+    const fleet = fleets.fleet();
+    const external = fleet.by('x-connector');
+    const { nodeId } = external['definition'] as { nodeId: string };
+    await fleet.device('d', { interfaces: [{ ...external, enabled: true }] });
+    const contact = new Date(Date.now() - 60_000).toISOString();
+    await fleet.nodeStatus('d', nodeId, contact);
+    await eventually(async () => (await fleet.one('d')).lastCommunication === contact);
+    expect((await fleet.one('d')).interfaces).toMatchObject([{ lastContact: contact, status: 'ONLINE' }]);
+    await fleet.nodeStatus('d', nodeId, '9999-01-01T00:00:00.000Z');
+    await eventually(async () => (await fleet.one('d')).lastCommunication !== contact);
+    expect(Date.parse((await fleet.one('d')).lastCommunication!)).toBeLessThanOrEqual(Date.now());
+  });
+
   it('is also that of messages which name their device over HTTP', async () => {
     const fleet = fleets.fleet();
     await fleet.device('named');

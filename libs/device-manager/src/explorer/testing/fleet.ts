@@ -14,6 +14,8 @@ import {
   type ActivityStateEvent,
   DEVICE_NETWORK,
   type DeviceNetworkEvent,
+  NODE_STATUS,
+  type NodeStatusEvent,
   resolveNode,
   RULE_ACTIVITY,
 } from '../../contract.js';
@@ -187,6 +189,20 @@ export class Fleet {
   session(name: string, nodeId: string, type: NodeSessionEvent['type'], timestamp = now()): Promise<void> {
     const session = { connector: 'mqtt', nodeId, sessionId: 's1', instance: 'i1' };
     return this.event(name, { type, ...session, timestamp });
+  }
+
+  /** What an external connector tells of a node. */
+  nodeStatus(name: string, nodeId: string, lastContact: string): Promise<void> {
+    const event: Omit<NodeStatusEvent, 'deviceId'> = {
+      type: NODE_STATUS,
+      connector: 'x-connector',
+      nodeId,
+      status: 'ONLINE',
+      capabilities: {},
+      lastContact,
+      timestamp: now(),
+    };
+    return this.event(name, event);
   }
 
   private async event(name: string, event: { type: string } & Body): Promise<void> {
