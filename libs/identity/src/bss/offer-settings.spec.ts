@@ -104,6 +104,15 @@ describe('offer settings', () => {
     expect(await remove()).toBe(404);
   });
 
+  it('ADD stays finite: what JSON cannot write would be read as unlimited', async () => {
+    const option = await on.rule(ADD(1e308));
+    const { subscribe, setting } = await on.newCustomer();
+    await subscribe(offer.displayName);
+    expect(await subscribe(option.displayName)).toBe(201);
+    expect(await subscribe(option.displayName)).toBe(400);
+    expect(await setting(...TAGS)).toBe(1e308);
+  });
+
   it('ADD begins with 0, and leaves unlimited what is unlimited', async () => {
     const option = await on.rule(ADD(3));
     const [empty, unlimited] = [await on.rule({ type: 'OFFER' }), await on.rule({ type: 'OFFER', ...SET(null) })];

@@ -54,7 +54,9 @@ function command(contents: Map<string, JsonObject>, condition: PostCondition): s
   const before = Object.hasOwn(object, parameter) ? object[parameter] : 0;
   if (before === null) return undefined;
   if (typeof before !== 'number') return `${place} is no number that something can be added to`;
-  object[parameter] = before + (value as number);
+  const sum = before + (value as number);
+  if (!Number.isFinite(sum)) return `${place} would be no finite number`;
+  object[parameter] = sum;
   return undefined;
 }
 
