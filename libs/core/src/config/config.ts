@@ -59,15 +59,24 @@ export const configSchema = z.object({
     .number()
     .int()
     .min(1000)
+    // 24 days: the column is an integer.
+    .max(2_147_483_647)
     .default(1_800_000)
     .describe('Milliseconds without a call after which the key of a login ends.'),
   ORRERY_LOGIN_FAILURES: z.coerce
     .number()
     .int()
     .min(1)
+    .max(10_000)
     .default(5)
     .describe('Wrong passwords in a row that lock a login.'),
-  ORRERY_LOCK_MS: z.coerce.number().int().min(1).default(900_000).describe('Milliseconds that a login stays locked.'),
+  ORRERY_LOCK_MS: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(31_536_000_000)
+    .default(900_000)
+    .describe('Milliseconds that a login stays locked.'),
   ORRERY_AUDIT_PER_MINUTE: z.coerce
     .number()
     .int()
