@@ -32,6 +32,7 @@ export const nodeStatus = z
         .nullish(),
       lastContact: z
         .unknown()
+        .optional()
         .transform((text) => (text === undefined || text === null ? undefined : (normalizeTimestamp(text) ?? null)))
         .refine((contact) => contact !== null, 'an ISO 8601 date and time')
         .transform((contact) => contact ?? undefined),
@@ -52,7 +53,10 @@ export const nodeStatus = z
 
 /** Manual 6.6.5.2. */
 export const commandResponse = z
-  .object({ id: name, nodeId, response: z.unknown().refine(isShallow, `at most ${MAX_DEPTH} levels`) }, ANY_OBJECT)
+  .object(
+    { id: name, nodeId, response: z.unknown().optional().refine(isShallow, `at most ${MAX_DEPTH} levels`) },
+    ANY_OBJECT,
+  )
   .transform((content) => ({ type: 'commandResponse' as const, ...present(content) }));
 
 const PARAMETERS = 'an object with a type and a value for each parameter';

@@ -122,7 +122,9 @@ describe('client certificates', () => {
     expect(await named('dev3', 'CN=urn:lo:nsid:meter:3')).toBe(0);
   });
 
-  it('name anybody in application mode', async () => {
+  it('MQT-046 name anybody in connector and application mode', async () => {
+    const connector = await open(await authority.issue('CN=zzz'));
+    expect(await connector.connect('connector', grant(required), 'abc')).toBe(0);
     const client = await open(await authority.issue('CN=zzz'));
     expect(await client.connect('application', grant(required), 'abc')).toBe(0);
   });

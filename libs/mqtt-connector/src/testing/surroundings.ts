@@ -46,19 +46,25 @@ export class Inventory {
 
   constructor(private readonly bus: Bus) {
     serveRpc(bus, resolveNode, (request) => {
-      const { tenantId, nodeId, autoRegister } = request;
+      const { tenantId, nodeId, autoRegister, connector } = request;
       this.requests.push(request);
       if (this.silent) return new Promise<ResolvedNode>(() => undefined);
       const known = this.nodes.get(`${tenantId}/${nodeId}`);
       if (known) return known;
       if (!autoRegister) throw new RpcError('DM_INTERFACE_NOT_FOUND', 'Interface not found');
       if (this.full) throw new RpcError('GENERIC_QUOTA_EXCEEDED_ERROR', 'At most 10 devices');
-      return this.set(tenantId, nodeId, {});
+      return this.set(tenantId, nodeId, {}, true, connector);
     });
   }
 
-  set(tenantId: string, nodeId: string, device: Partial<DeviceContext>, enabled = true): ResolvedNode {
-    const deviceId = nodeId.startsWith('urn:') ? nodeId : `urn:lo:nsid:mqtt:${nodeId}`;
+  set(
+    tenantId: string,
+    nodeId: string,
+    device: Partial<DeviceContext>,
+    enabled = true,
+    connector = 'mqtt',
+  ): ResolvedNode {
+    const deviceId = nodeId.startsWith('urn:') ? nodeId : `urn:lo:nsid:${connector}:${nodeId}`;
     const node: ResolvedNode = {
       enabled,
       device: {
@@ -75,8 +81,8 @@ export class Inventory {
   }
 
   /** Announces that something about the node has changed. */
-  announce(tenantId: string, nodeId: string): void {
-    const header = { tenantId, deviceId: 'any', nodes: [{ connector: 'mqtt', nodeId }] };
+  announce(tenantId: string, nodeId: string, connector = 'mqtt'): void {
+    const header = { tenantId, deviceId: 'any', nodes: [{ connector, nodeId }] };
     this.publish(DEVICE_CONTROL, header);
   }
 
