@@ -87,7 +87,7 @@ export class DeviceMode implements Mode {
     const audit = new SessionAudit(this.audit, client, () => credentials.key.debugUntil);
     const refuse = (code: Refusal, description: string): void => {
       refusalAudit(audit, connection, description);
-      connection.refuse(code);
+      connection.refuse(code, description);
     };
     if (packet.clientId.startsWith('urn:lo:') && !DEVICE_ID.test(packet.clientId)) {
       refuse(Refusal.Identifier, 'client id: expected urn:lo:nsid:{namespace}:{id}, or a plain id');

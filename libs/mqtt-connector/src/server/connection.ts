@@ -1,7 +1,9 @@
 import type { X509Certificate } from 'node:crypto';
 import mqtt from 'mqtt-packet';
-import type { IConnectPacket, Packet, Parser } from 'mqtt-packet';
-import { type Link, sniHostName } from './link.js';
+import type { IConnectPacket, Packet } from 'mqtt-packet';
+import { type Link, type Security, securityOf } from './link.js';
+import { PacketReader } from './packet-reader.js';
+import { problemOf, refusalOfConnect } from './packet-rules.js';
 import { PublicationQueue, type Publication } from './publication-queue.js';
 import { Reason, REFUSAL_REASONS, Refusal } from './return-codes.js';
 import type { Ending, Session } from './session.js';
@@ -12,13 +14,18 @@ export const MAX_PACKET_BYTES = 4 << 20;
 /** Will and credentials of 64 KiB each: nobody who is not known yet may make the server hold more. */
 const MAX_CONNECT_BYTES = 512 << 10;
 const CONNECT_WITHIN_MS = 10_000;
+/** What is parsed before it is asked whether to go on: a frame of a WebSocket may hold a million packets. */
+const PARSED_AT_ONCE_BYTES = 64 << 10;
 /** Publications of one connection that wait for the bus. */
 const MAX_UNANSWERED = { messages: 1000, bytes: 8 << 20 };
-/** What the client has not read yet: beyond the first nothing is delivered, beyond the second it is cut off. */
-export const OUTPUT_BYTES = { full: 1 << 20, limit: 16 << 20 };
+/**
+ * What the client has not read yet: beyond the first nothing is delivered, beyond the second nothing is read from it
+ * that would have to be answered, beyond the third it is cut off.
+ */
+export const OUTPUT_BYTES = { full: 1 << 20, silent: 2 << 20, limit: 16 << 20 };
 
 /** Reasons for not reading from a socket; it is read again when none is left. */
-export const Hold = { Connecting: 1, Bus: 2, Unanswered: 4, Reload: 8, Subscribing: 16 } as const;
+export const Hold = { Connecting: 1, Bus: 2, Unanswered: 4, Reload: 8, Subscribing: 16, Output: 32 } as const;
 type Hold = (typeof Hold)[keyof typeof Hold];
 
 const PINGRESP = Buffer.from([0xd0, 0]);
@@ -32,15 +39,6 @@ function flushAll(): void {
   for (const connection of connections) connection.flush();
 }
 
-/** What the manual calls `activity.security` (5.5.3.2). */
-export interface Security {
-  secured: boolean;
-  protocol?: string;
-  cipher?: string;
-  clientCertAuthentication: boolean;
-  sniHostname?: string;
-}
-
 /** One client: parses its packets, answers what the protocol alone decides, and hands the rest to its session. */
 export class Connection {
   /** 3, 4 or 5; 4 until CONNECT tells. */
@@ -49,12 +47,14 @@ export class Connection {
   clientCertAuthentication = false;
   private state: 'new' | 'connecting' | 'open' | 'closed' = 'new';
   private session?: Session;
-  private readonly parser: Parser;
+  private readonly reader: PacketReader;
   private readonly publications = new PublicationQueue();
   private readonly accepted = Date.now();
   private lastSeen = this.accepted;
   /** Bytes that came before CONNECT was complete. */
   private received = 0;
+  /** Packet ids of QoS 2 that the client has not released. */
+  private readonly unreleased = new Set<number>();
   /** A client with a small buffer might not have room for a text (MQTT 5, 3.14.2.2.3). */
   private takesReasons = true;
   private holds = 0;
@@ -62,6 +62,9 @@ export class Connection {
   private output: Buffer[] = [];
   private outputBytes = 0;
   private flushing = false;
+  /** Bytes written to the stream, and how many of them the client had read when it was last asked for. */
+  private written = 0;
+  private read = 0;
   private readonly endListeners: Array<(ending: Ending) => void> = [];
   private ending?: Ending;
   private writable?: () => void;
@@ -71,9 +74,10 @@ export class Connection {
     private readonly wheel: TimerWheel,
     private readonly onConnect: (connection: Connection, packet: IConnectPacket) => void,
   ) {
-    this.parser = mqtt.parser({ protocolVersion: 4 } as Parameters<typeof mqtt.parser>[0]);
-    this.parser.on('packet', (packet: Packet) => this.onPacket(packet));
-    this.parser.on('error', (error: Error) => this.onMalformed(error.message));
+    this.reader = new PacketReader(
+      (packet) => this.onPacket(packet),
+      (problem) => this.onMalformed(problem),
+    );
     const { stream, socket } = link;
     socket.on('data', (chunk: Buffer) => this.onBytes(chunk.length));
     stream.on('data', (chunk: Buffer) => this.onData(chunk));
@@ -109,17 +113,7 @@ export class Connection {
   }
 
   get security(): Security {
-    const { secure: secured, tls } = this.link;
-    const { clientCertAuthentication } = this;
-    if (!tls) return { secured, clientCertAuthentication };
-    const sniHostname = sniHostName(tls);
-    return {
-      secured,
-      protocol: tls.getProtocol() ?? 'unknown',
-      cipher: tls.getCipher().standardName,
-      clientCertAuthentication,
-      ...(sniHostname === undefined ? {} : { sniHostname }),
-    };
+    return { ...securityOf(this.link), clientCertAuthentication: this.clientCertAuthentication };
   }
 
   /** Sends CONNACK and lets the session have what the client sends. @param keepAlive seconds, 0 for no check (manual 6.1.2). */
@@ -153,10 +147,20 @@ export class Connection {
     this.release(Hold.Connecting);
   }
 
-  /** Sends CONNACK with this code and closes. @param reason what an MQTT 5 client is told, when that can be said better. */
-  refuse(code: Refusal, reason: number = REFUSAL_REASONS[code]): void {
+  /**
+   * Sends CONNACK with this code and closes.
+   * @param description told to MQTT 5 clients.
+   * @param reason for MQTT 5 clients, when it can be said better.
+   */
+  refuse(code: Refusal, description?: string, reason: number = REFUSAL_REASONS[code]): void {
     if (this.closed) return;
-    this.sendPacket({ cmd: 'connack', sessionPresent: false, returnCode: code, reasonCode: reason });
+    this.sendPacket({
+      cmd: 'connack',
+      sessionPresent: false,
+      returnCode: code,
+      reasonCode: reason,
+      ...this.reasonString(description),
+    });
     this.close({ description: `refused with code ${code}` });
   }
 
@@ -167,7 +171,7 @@ export class Connection {
       this.sendPacket({
         cmd: 'disconnect',
         reasonCode: ending.reason,
-        ...(this.takesReasons ? { properties: { reasonString: ending.description } } : {}),
+        ...this.reasonString(ending.description),
       });
     this.flush();
     this.ended(ending);
@@ -235,6 +239,8 @@ export class Connection {
         return;
       }
       stream.write(data);
+      this.written += data.length;
+      if (stream.writableLength > OUTPUT_BYTES.silent) this.hold(Hold.Output);
     }
     if (
       (this.holds & Hold.Unanswered) !== 0 &&
@@ -253,16 +259,25 @@ export class Connection {
   }
 
   private becameWritable(): void {
+    if (!this.closed && this.link.stream.writableLength <= OUTPUT_BYTES.full) this.release(Hold.Output);
     const listener = this.writable;
     delete this.writable;
     if (!this.closed) listener?.();
   }
 
-  // While the server does not read, the client's silence is not its own.
+  // While the server does not read, the client's silence is not its own, unless it does not read either.
   private silenceDeadline(allowedMs: number): number | undefined {
     if (this.closed) return undefined;
-    if (this.holds > 0) this.lastSeen = Date.now();
+    const read = this.written - this.link.stream.writableLength;
+    if (this.holds > 0 && (this.holds !== Hold.Output || read > this.read)) this.lastSeen = Date.now();
+    this.read = read;
     return this.lastSeen + allowedMs;
+  }
+
+  private reasonString(text: string | undefined): { properties?: { reasonString: string } } {
+    return this.protocolVersion === 5 && this.takesReasons && text !== undefined
+      ? { properties: { reasonString: text } }
+      : {};
   }
 
   private onBytes(count: number): void {
@@ -273,16 +288,23 @@ export class Connection {
   }
 
   private onData(chunk: Buffer): void {
-    if (this.closed) return;
+    for (let at = 0; at < chunk.length && !this.closed; at += PARSED_AT_ONCE_BYTES) {
+      if (at > 0 && this.holds > 0) {
+        this.link.stream.unshift(chunk.subarray(at));
+        return;
+      }
+      this.parse(chunk.subarray(at, at + PARSED_AT_ONCE_BYTES));
+    }
+  }
+
+  private parse(bytes: Buffer): void {
     try {
-      this.parser.parse(chunk);
+      const length = this.reader.read(bytes);
+      if (length > (this.state === 'new' ? MAX_CONNECT_BYTES : MAX_PACKET_BYTES))
+        this.close({ description: `a packet of ${length} bytes is too large`, reason: Reason.PacketTooLarge });
     } catch (error) {
       this.onMalformed(String(error));
-      return;
     }
-    const { length } = (this.parser as Parser & { packet: { length: number } }).packet;
-    if (length > (this.state === 'new' ? MAX_CONNECT_BYTES : MAX_PACKET_BYTES))
-      this.close({ description: `a packet of ${length} bytes is too large`, reason: Reason.PacketTooLarge });
   }
 
   private onMalformed(message: string): void {
@@ -303,27 +325,34 @@ export class Connection {
       this.close({ description: 'the first packet was no CONNECT' });
       return;
     }
-    const { protocolId, protocolVersion, bridgeMode } = packet as IConnectPacket & { bridgeMode?: boolean };
-    if (bridgeMode || (protocolId === 'MQIsdp') !== (protocolVersion === 3)) {
-      this.refuse(Refusal.ProtocolVersion);
+    this.protocolVersion = packet.protocolVersion ?? 4;
+    this.takesReasons = packet.properties?.maximumPacketSize === undefined;
+    const refusal = refusalOfConnect(packet);
+    if (refusal) {
+      this.refuse(...refusal);
       return;
     }
-    this.protocolVersion = protocolVersion!;
-    this.takesReasons = packet.properties?.maximumPacketSize === undefined;
     this.state = 'connecting';
     this.hold(Hold.Connecting);
     this.onConnect(this, packet);
   }
 
   private onOpen(packet: Packet, session: Session): void {
+    const problem = problemOf(packet);
+    if (problem) {
+      this.close(problem);
+      return;
+    }
     switch (packet.cmd) {
       case 'publish': {
         const { topic, qos, messageId, payload } = packet;
-        if (topic === '' || /[+#\0]/.test(topic) || (qos > 0 && !messageId)) {
-          this.onMalformed('a PUBLISH needs a topic without wildcards, and a packet id with QoS 1 and 2');
+        const publication = this.publications.add(messageId ?? 0, qos, payload.length);
+        // Sent again before it is released: it is answered again when the first is, and nothing else (MQTT 3.1.1, 4.3.3).
+        if (qos === 2 && this.unreleased.has(messageId!)) {
+          this.acknowledge(publication);
           return;
         }
-        const publication = this.publications.add(messageId ?? 0, qos, payload.length);
+        if (qos === 2) this.unreleased.add(messageId!);
         if (this.publications.length >= MAX_UNANSWERED.messages || this.publications.bytes >= MAX_UNANSWERED.bytes)
           this.hold(Hold.Unanswered);
         session.publish(topic, payload as Buffer, publication);
@@ -332,19 +361,23 @@ export class Connection {
       case 'puback':
         session.acknowledged(packet.messageId!);
         break;
-      case 'pubrel':
-        this.sendPacket({ cmd: 'pubcomp', messageId: packet.messageId! });
+      case 'pubrel': {
+        const known = this.unreleased.delete(packet.messageId!);
+        this.sendPacket({
+          cmd: 'pubcomp',
+          messageId: packet.messageId!,
+          ...(known || this.protocolVersion < 5 ? {} : { reasonCode: Reason.PacketIdentifierNotFound }),
+        });
         break;
+      }
       case 'pingreq':
         this.send(PINGRESP);
         break;
       case 'subscribe':
-        if (!packet.messageId || packet.subscriptions.length === 0) this.onMalformed('a SUBSCRIBE without filter');
-        else session.subscribe(packet);
+        session.subscribe(packet);
         break;
       case 'unsubscribe':
-        if (!packet.messageId || packet.unsubscriptions.length === 0) this.onMalformed('an UNSUBSCRIBE without filter');
-        else session.unsubscribe(packet);
+        session.unsubscribe(packet);
         break;
       case 'disconnect':
         this.close({ description: 'the client disconnected' });

@@ -21,11 +21,20 @@ export interface Link {
   readonly hostName?: string;
 }
 
+/** What the manual calls `activity.security` (5.5.3.2). */
+export interface Security {
+  secured: boolean;
+  protocol?: string;
+  cipher?: string;
+  clientCertAuthentication: boolean;
+  sniHostname?: string;
+}
+
 const address = (ip: string | undefined, { remotePort }: Socket): string =>
   `${(ip ?? '').replace(/^::ffff:/, '')}/${remotePort ?? 0}`;
 
 /** Host name of the handshake; undefined when there was none. */
-export const sniHostName = (socket: TLSSocket): string | undefined => {
+const sniHostName = (socket: TLSSocket): string | undefined => {
   const { servername } = socket as TLSSocket & { servername?: string | false };
   return servername ? servername.toLowerCase() : undefined;
 };
@@ -55,5 +64,17 @@ export function webSocketLink(webSocket: WebSocket, { socket, ip, hostName }: We
     asksCertificate: false,
     remoteAddress: address(ip, socket),
     hostName: (tls && sniHostName(tls)) ?? hostName.toLowerCase(),
+  };
+}
+
+/** What is known of the encryption; nothing more than that it is there when a proxy does it. */
+export function securityOf({ secure: secured, tls }: Link): Omit<Security, 'clientCertAuthentication'> {
+  if (!tls) return { secured };
+  const sniHostname = sniHostName(tls);
+  return {
+    secured,
+    protocol: tls.getProtocol() ?? 'unknown',
+    cipher: tls.getCipher().standardName,
+    ...(sniHostname === undefined ? {} : { sniHostname }),
   };
 }

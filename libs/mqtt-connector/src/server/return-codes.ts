@@ -18,13 +18,17 @@ export const Reason = {
   NotAuthorized: 0x87,
   Unavailable: 0x88,
   ShuttingDown: 0x8b,
+  BadAuthenticationMethod: 0x8c,
   KeepAliveTimeout: 0x8d,
   SessionTakenOver: 0x8e,
+  PacketIdentifierNotFound: 0x92,
+  TopicAliasInvalid: 0x94,
   PacketTooLarge: 0x95,
   MessageRateTooHigh: 0x96,
   QuotaExceeded: 0x97,
   AdministrativeAction: 0x98,
   ConnectionRateExceeded: 0x9f,
+  SubscriptionIdentifiersNotSupported: 0xa1,
 } as const;
 export type Reason = (typeof Reason)[keyof typeof Reason];
 

@@ -73,7 +73,7 @@ export class Admission {
     const problem = this.problem(connection, username, mode, found, clientId);
     if (problem || !mode || !found?.key) {
       if (found?.key && problem) this.auditRefusal(found.key, clientId, connection, problem);
-      connection.refuse(problem?.code ?? Refusal.Credentials);
+      connection.refuse(problem?.code ?? Refusal.Credentials, found?.key && problem?.description);
       return;
     }
     const certificate = connection.peerCertificate;
@@ -100,11 +100,11 @@ export class Admission {
     if (unproved !== undefined) {
       const code = connection.link.asksCertificate ? Refusal.NotAuthorized : Refusal.Credentials;
       this.auditRefusal(holder.key, clientId, connection, { code, description: unproved });
-      connection.refuse(code);
+      connection.refuse(code, unproved);
       return;
     }
     const reached = await this.limits.take(connection, clientId, mode, holder.key, this.auditOf(holder.key, clientId));
-    if (reached !== undefined) connection.refuse(Refusal.Unavailable, reached);
+    if (reached !== undefined) connection.refuse(Refusal.Unavailable, 'a limit of the offer is reached', reached);
     if (connection.closed) return;
     connection.clientCertAuthentication = proof.authorityId !== undefined;
     await mode.open(connection, packet, {

@@ -43,6 +43,11 @@ export class RawClient {
     this.socket.write(mqtt.generate(packet as Packet, { protocolVersion: this.version }));
   }
 
+  /** Reads what comes as MQTT 5, as it does after a CONNECT that says so. */
+  expect5(): void {
+    this.version = 5;
+  }
+
   sendBytes(bytes: Uint8Array): void {
     this.socket.write(bytes);
   }
