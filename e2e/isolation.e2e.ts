@@ -243,6 +243,7 @@ const strange: Things = {
   fifoName: 'of-nobody',
   groupId: 'Zz9nobody',
   interfaceId: 'mqtt:nobody-1',
+  licenseId: randomUUID(),
   messageId: hex(),
   nodeId: 'nobody-1',
   policyId: randomUUID(),
@@ -267,6 +268,11 @@ async function fill({ api, apiKey, tenantId, login, session }: Customer): Promis
     group: { id: group['id'] },
     interfaces: [{ connector: 'mqtt', definition: { clientId: nodeId } }],
   });
+  const license = await make(`/api/v1/deviceMgt/devices/${deviceId}/licenses`, {
+    data: 'license-of-a',
+    signature: 'a',
+  });
+  await make('/v1/devices/register', { sn: nodeId });
   await make('/api/v0/topics/fifo', { name: fifoName, maxLengthBytes: 65_536, messageTtl: 3600 });
   const policy = await make('/api/v1/event2action/actionPolicies', {
     enabled: true,
@@ -304,6 +310,7 @@ async function fill({ api, apiKey, tenantId, login, session }: Customer): Promis
     fifoName,
     groupId: group['id'] as string,
     interfaceId: `mqtt:${nodeId}`,
+    licenseId: license['id'] as string,
     messageId,
     nodeId,
     policyId: policy['id'] as string,

@@ -8,6 +8,7 @@ export interface Things {
   fifoName: string;
   groupId: string;
   interfaceId: string;
+  licenseId: string;
   nodeId: string;
   /** A stored message: bookmarks are made of it. */
   messageId: string;
@@ -53,6 +54,8 @@ const newcomer = (): string => `newcomer-${++newcomers}`;
 const SUBSCRIPTIONS = '/api/v1/vendor/bss/customers/{tenantId}';
 const DEVICE = '/api/v1/deviceMgt/devices/{deviceId}';
 const INTERFACE = `${DEVICE}/interfaces/{interfaceId}`;
+const LICENSES = `${DEVICE}/licenses`;
+const license = (): object => ({ data: 'of a stranger', signature: 'stranger' });
 
 /** Every operation of the REST API: one that is not here, or needs other roles than here, fails the tests. */
 export const operations: Record<string, Operation> = {
@@ -182,6 +185,12 @@ export const operations: Record<string, Operation> = {
   [`GET ${INTERFACE}`]: { roles: ['DEVICE_R'], stranger: 'absent' },
   [`PATCH ${INTERFACE}`]: { roles: ['DEVICE_W'], body: () => ({ enabled: false }), stranger: 'absent' },
   [`DELETE ${INTERFACE}`]: { roles: ['DEVICE_W'], stranger: 'absent' },
+  [`GET ${LICENSES}`]: { roles: ['DEVICE_R'], stranger: 'absent' },
+  [`POST ${LICENSES}`]: { roles: ['DEVICE_W'], body: license, stranger: 'absent' },
+  [`PUT ${LICENSES}/{licenseId}`]: { roles: ['DEVICE_W'], body: license, stranger: 'absent' },
+  [`DELETE ${LICENSES}/{licenseId}`]: { roles: ['DEVICE_W'], stranger: 'absent' },
+  [`GET ${DEVICE}/telemetry`]: { roles: ['DEVICE_R'], stranger: 'absent' },
+  'POST /v1/devices/register': { roles: ['DEVICE_ACCESS'], body: ({ nodeId }) => ({ sn: nodeId }), stranger: 'own' },
   'GET /api/v1/deviceMgt/groups': { roles: ['DEVICE_R'], stranger: 'own' },
   'POST /api/v1/deviceMgt/groups': {
     roles: ['DEVICE_W'],

@@ -182,3 +182,65 @@ export type NodeReportEvent =
   | ConfigurationReportEvent
   | ResourceFailureEvent
   | ResourceReportEvent;
+
+/** Who logs in with an access key of its own: a device that has registered itself. */
+export interface DeviceAccess {
+  tenantId: string;
+  /** SHA-256 of the access key, in hex digits. */
+  keyHash: string;
+  /** The API key by which it registered. */
+  apiKeyId: string;
+}
+
+/**
+ * Finds out who has this DEVICE_ID, which is the node id of its mqtt interface. Null: nobody. `DEVICE_CONTROL` tells when
+ * what is cached of a node's access is no longer true, too.
+ */
+export const findDeviceAccess = defineRpc<{ id: string }, { access: DeviceAccess | null }>(
+  'device-manager',
+  'findDeviceAccess',
+);
+
+/** What a device changes of itself: all of it or nothing. */
+export interface ChangeOfDevice {
+  tenantId: string;
+  deviceId: string;
+  nodeId: string;
+  limits: LimitValues;
+  name?: string;
+  firmwareVersion?: string;
+  /** Added, or replaced. */
+  property?: { name: string; value: string };
+}
+
+/** @throws GENERIC_INVALID_PARAMETER_ERROR, also at the limit of properties; DM_DEVICE_NOT_FOUND */
+export const changeByDevice = defineRpc<ChangeOfDevice, Record<string, never>>('device-manager', 'changeByDevice');
+
+export interface DeviceLicense {
+  id: string;
+  data: string;
+  signature: string;
+  /** What the device has to do, or has done last. */
+  operation: 'add' | 'update' | 'remove';
+  /** One more with each operation. */
+  revision: number;
+}
+
+/** The licenses of a device, but those that it has removed. `DEVICE_CONTROL` tells of each operation. */
+export const deviceLicenses = defineRpc<{ tenantId: string; deviceId: string }, DeviceLicense[]>(
+  'device-manager',
+  'deviceLicenses',
+);
+
+export const LICENSE_STATES = ['inuse', 'removed', 'error', 'done'] as const;
+
+export interface LicenseReport {
+  tenantId: string;
+  deviceId: string;
+  id: string;
+  state: (typeof LICENSE_STATES)[number];
+  error?: string;
+}
+
+/** What a device tells of a license. @throws NOT_FOUND; GENERIC_INVALID_PARAMETER_ERROR */
+export const reportLicense = defineRpc<LicenseReport, Record<string, never>>('device-manager', 'reportLicense');

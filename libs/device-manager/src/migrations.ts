@@ -1,5 +1,6 @@
 import type { MigrationInterface, QueryRunner } from 'typeorm';
 import { Connectors1700000120000 } from './connectors/connectors.migration.js';
+import { DeviceAccess1700000170000 } from './device-access/device-access.migration.js';
 import { Explorer1700000130000 } from './explorer/explorer.migration.js';
 import { NodeStatuses1700000140000 } from './sessions/node-statuses.migration.js';
 
@@ -90,4 +91,5 @@ export const migrations = [
   Connectors1700000120000,
   Explorer1700000130000,
   NodeStatuses1700000140000,
+  DeviceAccess1700000170000,
 ];

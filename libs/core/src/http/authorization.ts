@@ -26,6 +26,8 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     /** The operation is for those who have no key yet. */
     public?: boolean;
+    /** See `OutsideApi`. */
+    outsideApi?: { keyField?: string };
   }
 }
 
@@ -45,6 +47,14 @@ export const ForAccounts = (...types: AccountType[]): MethodDecorator & ClassDec
 /** The operation needs no key, such as a login. Shown as `x-public`. */
 export const Public = (): MethodDecorator =>
   applyDecorators(SetMetadata(PUBLIC_KEY, true), RouteConfig({ public: true }), ApiExtension('x-public', true));
+
+/**
+ * The operation is one of the REST API although its path does not begin with `/api/`: it is authenticated and limited
+ * like all others.
+ * @param options.keyField member of the body that may hold the API key in place of the header
+ */
+export const OutsideApi = (options: { keyField?: string } = {}): MethodDecorator =>
+  RouteConfig({ outsideApi: options });
 
 /**
  * An operation that says neither who may use it nor that it is public would be closed to everybody: that is a mistake of
@@ -77,9 +87,23 @@ export class UnreadableBody {
   constructor(readonly reason: string) {}
 }
 
-/** Finds the key of a request before its body is read (manual 16.1.4 and 4.3). @throws ApiError 401 or 403 */
-export async function authenticate(apiKeys: ApiKeys, request: FastifyRequest): Promise<void> {
-  const value = request.headers['x-api-key'];
+/** The key in the body of an operation that takes it there. */
+export function keyInBody({ body, routeOptions }: FastifyRequest): unknown {
+  const { keyField } = routeOptions.config.outsideApi ?? {};
+  return keyField !== undefined && typeof body === 'object' && body !== null
+    ? (body as Record<string, unknown>)[keyField]
+    : undefined;
+}
+
+/**
+ * Finds the key of a request, before its body is read unless the key is there (manual 16.1.4 and 4.3).
+ * @throws ApiError 401 or 403
+ */
+export async function authenticate(
+  apiKeys: ApiKeys,
+  request: FastifyRequest,
+  value: unknown = request.headers['x-api-key'],
+): Promise<void> {
   if (typeof value !== 'string' || value === '') throw new ApiError('FORBIDDEN', 'the header X-API-Key is missing');
   const { state, key, hash } = await apiKeys.find(value);
   if (state === 'unknown') throw new ApiError('FORBIDDEN', 'unknown API key');

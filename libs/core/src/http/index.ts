@@ -2,6 +2,7 @@ export {
   checkAccessIsStated,
   ForAccounts,
   Key,
+  OutsideApi,
   Public,
   Requires,
   requireSection,

@@ -1,11 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { ApiKeys } from '../auth/index.js';
 import type { RateLimits } from '../limits/index.js';
 import { metrics, registry, type Logger } from '../telemetry/index.js';
 import { serveApiDocumentation } from './api-documentation.js';
-import { authenticate, UnreadableBody } from './authorization.js';
+import { authenticate, keyInBody, UnreadableBody } from './authorization.js';
 import { toApiError } from './error.filter.js';
 import { ApiError } from './errors.js';
 import { limitRate } from './rate-limiting.js';
@@ -27,6 +27,10 @@ export const fastifyAdapter = (): FastifyAdapter =>
     trustProxy: 'loopback, uniquelocal',
     routerOptions: { maxParamLength: 512 },
   });
+
+/** Whether the key of the request can only be in its body. */
+const awaitsKey = ({ headers, routeOptions }: FastifyRequest): boolean =>
+  headers['x-api-key'] === undefined && routeOptions.config.outsideApi?.keyField !== undefined;
 
 /** What every HTTP server of the platform does: authentication, rate limits, content types, health, metrics. */
 export function configureServer(
@@ -52,21 +56,39 @@ export function configureServer(
   fastify.addHook('onRoute', (route) => {
     if (route.url.startsWith('/api/') && !route.config?.public) route.bodyLimit = BODY_LIMIT;
   });
-  fastify.addHook('onRequest', async (request, reply) => {
-    // The route, where there is one: the address may be written in other ways (`/%61pi/`, `http://host/api/`).
-    if (!(request.routeOptions.url ?? request.url).startsWith('/api/')) return;
+  const answerErrors = async (
+    request: FastifyRequest,
+    reply: FastifyReply,
+    work: () => Promise<unknown>,
+  ): Promise<void> => {
     try {
-      if (!request.routeOptions.config.public) await authenticate(apiKeys, request);
-      if (!(await limitRate(rateLimits, request, reply))) return;
-      const accept = request.headers.accept;
-      if (accept && !/\*\/\*|application\/(\*|json)/i.test(accept)) throw new ApiError('NOT_ACCEPTABLE');
-      // JSON is the only format, so its declaration is optional (manual 16.1.3).
-      request.headers['content-type'] ??= 'application/json';
+      await work();
     } catch (error) {
       const apiError = toApiError(error);
       if (apiError.status >= 500) logger.error({ error, url: request.url }, 'a request could not be authenticated');
       await reply.status(apiError.status).send(apiError.toBody());
     }
+  };
+  fastify.addHook('onRequest', async (request, reply) => {
+    const { url, config } = request.routeOptions;
+    // The route, where there is one: the address may be written in other ways (`/%61pi/`, `http://host/api/`).
+    if (!(url ?? request.url).startsWith('/api/') && !config.outsideApi) return;
+    await answerErrors(request, reply, async () => {
+      if (!config.public && !awaitsKey(request)) await authenticate(apiKeys, request);
+      if (!(await limitRate(rateLimits, request, reply))) return;
+      const accept = request.headers.accept;
+      if (accept && !/\*\/\*|application\/(\*|json)/i.test(accept)) throw new ApiError('NOT_ACCEPTABLE');
+      // JSON is the only format, so its declaration is optional (manual 16.1.3).
+      request.headers['content-type'] ??= 'application/json';
+    });
+  });
+  // The body has been read.
+  fastify.addHook('preValidation', async (request, reply) => {
+    if (!awaitsKey(request)) return;
+    await answerErrors(request, reply, async () => {
+      await authenticate(apiKeys, request, keyInBody(request));
+      await limitRate(rateLimits, request, reply);
+    });
   });
   fastify.addHook('onResponse', (request, reply, done) => {
     metrics.httpSeconds.observe(

@@ -21,6 +21,8 @@ export interface MessageOrigin {
   network?: Record<string, unknown>;
   device?: DeviceContext;
   apiKeyId?: string;
+  /** See `MessageHeader`. */
+  state?: MessageHeader['state'];
   traceparent?: string;
 }
 
@@ -84,6 +86,7 @@ export function buildMessage(published: PublishedMessage, origin: MessageOrigin)
     timestamp,
     ...(source === undefined ? {} : { deviceId: source }),
     ...(origin.apiKeyId === undefined ? {} : { apiKeyId: origin.apiKeyId }),
+    ...(origin.state === undefined ? {} : { state: origin.state }),
     ...(origin.traceparent === undefined ? {} : { traceparent: origin.traceparent }),
   };
   return { header, message, droppedTags };

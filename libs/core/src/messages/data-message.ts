@@ -42,6 +42,8 @@ export interface MessageHeader {
   /** `metadata.source`, when the message comes from a device. */
   deviceId?: string;
   apiKeyId?: string;
+  /** Of telemetry (`v1/device/DEVICE_ID/telemetry`): what its value does with the current state of the device. */
+  state?: 'merged' | 'replaced';
   /** W3C trace context of whoever sent the message. */
   traceparent?: string;
 }

@@ -1,4 +1,5 @@
-import { type Bus, PartitionReader, type ReadItem } from '@orrery/core/bus';
+import type { Audit } from '@orrery/core/audit';
+import { type Bus, PartitionReader } from '@orrery/core/bus';
 import type { Database } from '@orrery/core/database';
 import {
   type DataMessage,
@@ -18,6 +19,7 @@ import {
   type NodeStatusEvent,
   RULE_ACTIVITY,
 } from '../contract.js';
+import { TelemetryStates } from '../telemetry/telemetry-states.js';
 import { isText } from '../text.js';
 import { writeActivities } from './activities.js';
 
@@ -40,7 +42,7 @@ const LINGER_MS = 200;
  * Keeps what messages and connectors say of devices: one statement per batch, which touches each device once, so that a
  * device that sends often is not written more often for it.
  */
-export const deviceStatesReader = (bus: Bus, database: Database): PartitionReader =>
+export const deviceStatesReader = (bus: Bus, database: Database, audit: Audit): PartitionReader =>
   new PartitionReader(bus, {
     name: 'device-manager-states',
     streams: ['READY', 'EVENTS'],
@@ -49,10 +51,14 @@ export const deviceStatesReader = (bus: Bus, database: Database): PartitionReade
     lingerMs: LINGER_MS,
     async handle(items, manager) {
       const heard = new HeardDevices();
+      const telemetry = new TelemetryStates();
       const activities: Array<ActivityStateEvent & { tenantId: string }> = [];
       for (const item of items)
-        if (item.stream === 'READY') heard.message(item);
-        else {
+        if (item.stream === 'READY') {
+          const header = JSON.parse(item.header) as MessageHeader;
+          heard.message(header, item.body);
+          telemetry.message(header, item.body);
+        } else {
           const { tenantId, type } = JSON.parse(item.header) as EventHeader;
           if (type === 'nodeContact') heard.contact(tenantId, JSON.parse(item.body) as NodeSessionEvent);
           else if (type === NODE_STATUS) heard.status(tenantId, JSON.parse(item.body) as NodeStatusEvent);
@@ -60,8 +66,10 @@ export const deviceStatesReader = (bus: Bus, database: Database): PartitionReade
           else if (type === RULE_ACTIVITY)
             activities.push({ ...(JSON.parse(item.body) as ActivityStateEvent), tenantId });
         }
+      const told = await telemetry.write(manager, audit);
       await writeStates(manager, heard.devices());
       await writeActivities(manager, activities);
+      return told;
     },
   });
 
@@ -72,8 +80,7 @@ class HeardDevices {
     return [...this.byKey.values()];
   }
 
-  message({ header, body }: ReadItem): void {
-    const { tenantId, deviceId, id } = JSON.parse(header) as MessageHeader;
+  message({ tenantId, deviceId, id }: MessageHeader, body: string): void {
     // The source of an injected message may be any text.
     if (deviceId === undefined || !DEVICE_ID.test(deviceId)) return;
     const time = messageTime(id).getTime();

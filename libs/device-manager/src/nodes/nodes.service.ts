@@ -34,7 +34,7 @@ interface Row {
 }
 
 /** Somebody else registered the node, or removed what had been found, since the last look. */
-class ChangedMeanwhile extends Error {}
+export class ChangedMeanwhile extends Error {}
 const ATTEMPTS = 5;
 
 /** Finds devices for connectors, and registers those that come without having been announced (manual 6.5.3). */
@@ -55,11 +55,12 @@ export class NodesService {
       const found = await this.find(node);
       if (found) return found;
       if (!node.autoRegister || !connector.autoRegister) break;
-      await changeInventory(this.database, (manager) => this.register(manager, connector, node)).catch(
-        (error: unknown) => {
-          if (!(error instanceof ChangedMeanwhile)) throw error;
-        },
-      );
+      await changeInventory(
+        this.database,
+        async (manager) => void (await this.register(manager, connector, node)),
+      ).catch((error: unknown) => {
+        if (!(error instanceof ChangedMeanwhile)) throw error;
+      });
     }
     throw new ApiError('DM_INTERFACE_NOT_FOUND');
   }
@@ -89,12 +90,19 @@ export class NodesService {
     };
   }
 
-  // Many connections of one node at once meet at the primary keys: one writes, the others wait for it and find its rows.
-  private async register(
+  /**
+   * Writes the interface of a node of a connector whose nodes register themselves, and its device unless it is there.
+   * Many connections of one node at once meet at the primary keys: one writes, the others wait for it and find its rows.
+   * @param told how a new device is named, when it is not by the connector.
+   * @returns the id of the device.
+   * @throws ChangedMeanwhile when the interface is there; ApiError as `resolveNode`.
+   */
+  async register(
     manager: EntityManager,
     connector: Connector,
-    { tenantId, nodeId, limits }: NodeRequest,
-  ): Promise<void> {
+    { tenantId, nodeId, limits }: Pick<NodeRequest, 'tenantId' | 'nodeId' | 'limits'>,
+    told?: { name: string | null; description: string },
+  ): Promise<string> {
     const { deviceId, definition } = connector.autoRegister!(nodeId);
     const now = new Date();
     await this.groups.ensureRoot(manager, tenantId);
@@ -104,8 +112,9 @@ export class NodesService {
       [
         tenantId,
         deviceId,
-        `Auto-created device (${connector.id} / ${nodeId})`,
-        `This device was auto registered by the connector [${connector.id}] with the nodeId [${nodeId}]`,
+        told ? told.name : `Auto-created device (${connector.id} / ${nodeId})`,
+        told?.description ??
+          `This device was auto registered by the connector [${connector.id}] with the nodeId [${nodeId}]`,
         ROOT_GROUP,
         now,
       ],
@@ -127,10 +136,11 @@ export class NodesService {
       ],
     )) as unknown[];
     if (added.length === 0) throw new ChangedMeanwhile();
-    if (created.length === 0) return;
+    if (created.length === 0) return deviceId;
     const device = { tenantId, id: deviceId, connectors: [connector.id], groupPath: '/', tags: [] };
     await writeOutbox(manager, [lifecycleEvent(this.partitions, device, 'deviceCreated', now)]);
     await countDevice(manager, tenantId, limits);
+    return deviceId;
   }
 
   /** The device is known, without this interface. @throws ApiError 400 when it has as many interfaces as it may */
