@@ -9,6 +9,7 @@ import {
   keyRing,
   startBackend,
 } from '@orrery/core/testing';
+import type { LimitValues } from '@orrery/core/limits';
 import type { DataMessage } from '@orrery/core/messages';
 import { store } from '../index.js';
 
@@ -223,7 +224,9 @@ describe('POST /api/v0/data/bulk', () => {
   });
 
   it('refuses the sixth bulk while five of the account are under way', async () => {
-    const { value } = keys.grant('tenant-parallel', { limits: {} });
+    // The rates are for other tests: on a slow machine the question below is asked often.
+    const rates: LimitValues = { httpPerKeyMinute: null, httpPerAccountHour: null, bulksPerMinute: null };
+    const { value } = keys.grant('tenant-parallel', { limits: rates });
     const parallel = apiClient(url, value);
     const body = JSON.stringify([{ streamId: 'parallel', value: {} }]);
     const bulks = Array.from({ length: 5 }, () => {
