@@ -5,7 +5,7 @@ import { partitionOf } from '@orrery/core/messages';
 // instance that holds its lease. Requests go to the partition; deliveries go to the connector instance.
 //
 //   connector ── fifoSubscribe ──▶ dispatcher      SUBACK once it answered
-//   connector ◀── fifo.deliver.<instance> ── dispatcher   at most `window` unacknowledged messages per subscription
+//   connector ◀── fifo.deliver.<instance> ── dispatcher   unacknowledged messages within `window` and `windowBytes`
 //   connector ── fifoAck ──▶ dispatcher            repeated until it answers: the messages leave the FIFO
 //   connector ── fifoHeartbeat ──▶ dispatcher      every second; names the subscriptions it does not know
 //
@@ -27,6 +27,8 @@ export interface FifoSubscription {
   instance: string;
   /** Most messages without acknowledgement. */
   window: number;
+  /** Most bytes of their text, unless it is a single message; no bound when absent. */
+  windowBytes?: number;
   /** True when a message counts as acknowledged once it is delivered (MQTT QoS 0). */
   autoAck: boolean;
   /** When it subscribes again: sequence numbers that it has and whose acknowledgement has not been answered. */

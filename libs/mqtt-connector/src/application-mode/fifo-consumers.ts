@@ -15,6 +15,8 @@ import { FifoLane } from './fifo-lane.js';
 
 /** Most messages without acknowledgement of one subscription. */
 const WINDOW = 100;
+/** And their bytes, which are kept here while the client does not read: it gets the rest as it acknowledges. */
+const WINDOW_BYTES = 4 << 20;
 const RETRY_MS = 250;
 
 /** Takes what a FIFO delivers. */
@@ -150,6 +152,7 @@ export class FifoConsumers {
         fifoName,
         instance: this.bus.instance,
         window: WINDOW,
+        windowBytes: WINDOW_BYTES,
         autoAck,
         held: [...held],
       },

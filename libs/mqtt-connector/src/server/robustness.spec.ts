@@ -237,7 +237,13 @@ describe('packets that are wrong', () => {
     const method = { properties: { authenticationMethod: 'SCRAM', authenticationData: Buffer.from('x') } };
     expect(await refused(method)).toEqual([0x8c, expect.stringContaining('password')]);
     const properties = { receiveMaximum: 10, topicAliasMaximum: 10 };
-    const packet = mqtt.generate({ ...mqtt5Connect, clean: true, keepalive: 60, password: key, properties });
+    const packet = mqtt.generate({
+      ...mqtt5Connect,
+      clean: true,
+      keepalive: 60,
+      password: Buffer.from(key),
+      properties,
+    });
     packet[packet.indexOf(0x22)] = 0x21;
     const twice = await open();
     twice.expect5();

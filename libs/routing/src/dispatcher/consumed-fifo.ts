@@ -9,17 +9,17 @@ export interface QueuedMessage {
 
 /** What the queue of a FIFO offers to its dispatcher. */
 export interface QueueReader {
-  /** Messages after this number, oldest first. */
-  after(fifoId: number, seq: number, limit: number): Promise<ReadPage>;
-  /** Those of these messages that still exist, oldest first. */
-  these(fifoId: number, seqs: readonly number[]): Promise<ReadPage>;
+  /** Messages after this number, oldest first, until they have so many bytes. */
+  after(fifoId: number, seq: number, limit: number, bytes: number): Promise<ReadPage>;
+  /** Those of these messages that still exist, oldest first, until they have so many bytes. */
+  these(fifoId: number, seqs: readonly number[], bytes: number): Promise<ReadPage>;
   /** Numbers whose acknowledgement is being written. */
   acknowledging(fifoId: number): ReadonlySet<number>;
 }
 
 export interface ReadPage {
   messages: QueuedMessage[];
-  /** True when the page ends before its limit because it is large enough for one delivery. */
+  /** True when the page ends before its limit because it has the bytes that were asked for, or are delivered at once. */
   cut: boolean;
 }
 
@@ -29,13 +29,23 @@ export interface Delivery extends EntryItem {
   autoAck: boolean;
 }
 
+/** A message that a subscriber holds. */
+export interface HeldMessage {
+  seq: number;
+  /** Of its text. */
+  bytes: number;
+}
+
 /** A subscription and what it holds. */
 export interface Subscriber {
   readonly id: string;
   readonly instance: string;
   readonly autoAck: boolean;
-  readonly held: Set<number>;
+  /** Bytes of each message. */
+  readonly held: Map<number, number>;
+  heldBytes: number;
   window: number;
+  windowBytes: number;
   /** Deliveries begin once the subscription has been answered. */
   active: boolean;
   /** When the connector last named it, epoch milliseconds. */
@@ -96,15 +106,17 @@ export class ConsumedFifo {
   }
 
   /** Adds a subscription, or what it holds when it is known: the request is repeated when its answer was lost. */
-  subscribe(request: FifoSubscription): Subscriber {
+  subscribe(request: Omit<FifoSubscription, 'held'>, held: readonly HeldMessage[]): Subscriber {
     let subscriber = this.subscribers.get(request.subscription);
     if (!subscriber) {
       subscriber = {
         id: request.subscription,
         instance: request.instance,
         autoAck: request.autoAck,
-        held: new Set(),
+        held: new Map(),
+        heldBytes: 0,
         window: request.window,
+        windowBytes: request.windowBytes ?? Number.POSITIVE_INFINITY,
         active: false,
         heard: 0,
       };
@@ -113,14 +125,13 @@ export class ConsumedFifo {
     }
     subscriber.heard = Date.now();
     subscriber.window = request.window;
-    for (const seq of request.held) {
+    for (const { seq, bytes } of held) {
       // Handed to another subscriber meanwhile: that one keeps it.
       if (this.holders.has(seq)) continue;
-      this.holders.set(seq, subscriber);
-      subscriber.held.add(seq);
+      this.take(subscriber, seq, bytes);
       this.resumed = Math.max(this.resumed, seq);
     }
-    if (request.held.length > 0) this.givenBack = this.givenBack.filter((seq) => !this.holders.has(seq));
+    if (held.length > 0) this.givenBack = this.givenBack.filter((seq) => !this.holders.has(seq));
     return subscriber;
   }
 
@@ -130,8 +141,8 @@ export class ConsumedFifo {
     if (!subscriber) return;
     this.subscribers.delete(id);
     this.order = this.order.filter((each) => each !== subscriber);
-    for (const seq of subscriber.held) this.holders.delete(seq);
-    this.giveBack([...subscriber.held]);
+    for (const seq of subscriber.held.keys()) this.holders.delete(seq);
+    this.giveBack([...subscriber.held.keys()]);
     this.wake();
   }
 
@@ -139,7 +150,10 @@ export class ConsumedFifo {
   acknowledge(seqs: readonly number[]): void {
     for (const seq of seqs) {
       this.acknowledgedWhileReading?.add(seq);
-      this.holders.get(seq)?.held.delete(seq);
+      const holder = this.holders.get(seq);
+      if (!holder) continue;
+      holder.heldBytes -= holder.held.get(seq)!;
+      holder.held.delete(seq);
       this.holders.delete(seq);
     }
     this.wake();
@@ -159,10 +173,15 @@ export class ConsumedFifo {
     try {
       while (this.wanted && !this.closed) {
         this.wanted = false;
-        const free = this.order.reduce((sum, subscriber) => sum + roomOf(subscriber), 0);
+        let [free, freeBytes] = [0, 0];
+        for (const subscriber of this.order) {
+          const room = roomOf(subscriber);
+          free += room;
+          if (room > 0) freeBytes += subscriber.windowBytes - subscriber.heldBytes;
+        }
         if (free === 0 || !this.mayDeliver()) return;
         this.acknowledgedWhileReading = new Set(this.queue.acknowledging(this.id));
-        await this.read(Math.min(free, MAX_MESSAGES));
+        await this.read(Math.min(free, MAX_MESSAGES), freeBytes);
         delete this.acknowledgedWhileReading;
       }
     } catch (error) {
@@ -171,11 +190,11 @@ export class ConsumedFifo {
     }
   }
 
-  private async read(limit: number): Promise<void> {
+  private async read(limit: number, bytes: number): Promise<void> {
     let page: ReadPage;
     if (this.givenBack.length > 0) {
       const asked = this.givenBack.slice(0, limit);
-      page = await this.queue.these(this.id, asked);
+      page = await this.queue.these(this.id, asked, bytes);
       const last = page.cut ? page.messages.at(-1)!.seq : asked.at(-1)!;
       const done = new Set(asked.filter((seq) => seq <= last));
       this.givenBack = this.givenBack.filter((seq) => !done.has(seq));
@@ -185,7 +204,7 @@ export class ConsumedFifo {
       const before = this.cursor;
       const heldAhead =
         this.resumed > before ? [...this.holders.keys()].reduce((sum, seq) => sum + (seq > before ? 1 : 0), 0) : 0;
-      page = await this.queue.after(this.id, before, limit + heldAhead);
+      page = await this.queue.after(this.id, before, limit + heldAhead, bytes);
       this.cursor = page.messages.at(-1)?.seq ?? before;
       if (page.cut || page.messages.length === limit + heldAhead) this.wanted = true;
     }
@@ -202,8 +221,7 @@ export class ConsumedFifo {
         left.push(seq);
         continue;
       }
-      subscriber.held.add(seq);
-      this.holders.set(seq, subscriber);
+      this.take(subscriber, seq, Buffer.byteLength(body));
       const quoted = body.includes('\n');
       const header: FifoDeliveryHeader = { subscription: subscriber.id, seq, ...(quoted ? { quoted } : {}) };
       const delivery: Delivery = {
@@ -219,6 +237,12 @@ export class ConsumedFifo {
     }
     if (left.length > 0) this.giveBack(left);
     for (const [instance, list] of deliveries) for (const part of inParts(list)) this.deliver(this, instance, part);
+  }
+
+  private take(subscriber: Subscriber, seq: number, bytes: number): void {
+    this.holders.set(seq, subscriber);
+    subscriber.held.set(seq, bytes);
+    subscriber.heldBytes += bytes;
   }
 
   private next(): Subscriber | undefined {
@@ -253,4 +277,5 @@ function inParts(deliveries: Delivery[]): Delivery[][] {
   return parts;
 }
 
-const roomOf = ({ active, window, held }: Subscriber): number => (active ? Math.max(0, window - held.size) : 0);
+const roomOf = ({ active, window, windowBytes, held, heldBytes }: Subscriber): number =>
+  active && heldBytes < windowBytes ? Math.max(0, window - held.size) : 0;

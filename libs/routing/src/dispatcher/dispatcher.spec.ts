@@ -197,6 +197,34 @@ describe('FIFO consumption', () => {
     expect(a.texts(first)).toHaveLength(100);
   });
 
+  it('bounds the bytes that a consumer holds, unless it is a single message', async () => {
+    await createFifo('f', { maxLengthBytes: 12 << 20 });
+    const body = (n: number): string => String(n).padEnd(100_000, 'é');
+    for (let n = 1; n <= 9; n++) await publish(body(n));
+    const starts = (connector: FifoConnector, id: string): number[] =>
+      connector.texts(id).map((text) => parseInt(text));
+    const connector = newConnector();
+    // A message has nearly 200,000 bytes: the third is the one that fills the window.
+    const slow = await connector.subscribe(tenantId, 'f', { prompt: false, windowBytes: 500_000 });
+    await eventually(() => connector.texts(slow).length === 3);
+    const other = newConnector();
+    const large = await other.subscribe(tenantId, 'f', { prompt: false, windowBytes: 1 });
+    await eventually(() => other.texts(large).length === 1);
+    await connector.acknowledge(slow, 1);
+    await eventually(() => connector.texts(slow).length === 4);
+    await other.acknowledge(large);
+    await eventually(() => other.texts(large).length === 2);
+    expect(starts(connector, slow)).toEqual([1, 2, 3, 5]);
+    expect(starts(other, large)).toEqual([4, 6]);
+    await connector.acknowledge(slow);
+    await eventually(() => connector.texts(slow).length === 7);
+    await other.unsubscribe(large);
+    expect(starts(connector, slow)).toEqual([1, 2, 3, 5, 7, 8, 9]);
+    await connector.acknowledge(slow, 1);
+    await eventually(() => connector.texts(slow).length === 8);
+    expect(starts(connector, slow).at(-1)).toBe(6);
+  });
+
   it('does not deliver again what was acknowledged just before its consumer left', async () => {
     await createFifo();
     for (let round = 0; round < 10; round++) {

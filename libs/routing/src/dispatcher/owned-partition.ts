@@ -156,13 +156,13 @@ export class OwnedPartition {
     const leaving = new Set(queue.acknowledging(id));
     const existing = await queue.existing(id, request.held);
     if (this.closed) throw new ApiError('SERVICE_UNAVAILABLE');
-    const held = existing.filter((seq) => !leaving.has(seq) && !acknowledged.has(`${id}/${seq}`));
+    const held = existing.filter(({ seq }) => !leaving.has(seq) && !acknowledged.has(`${id}/${seq}`));
     // A FIFO that was made anew under the same name is another one.
     const former = this.bySubscription.get(request.subscription);
     if (former && former.id !== id) void this.drop(request.subscription);
     let fifo = this.fifos.get(id);
     if (!fifo) this.fifos.set(id, (fifo = this.consume(id)));
-    const subscriber = fifo.subscribe({ ...request, held });
+    const subscriber = fifo.subscribe(request, held);
     this.bySubscription.set(subscriber.id, fifo);
     if (!(await counts.write(id))) {
       this.forget(id);

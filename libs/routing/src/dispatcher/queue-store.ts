@@ -2,7 +2,7 @@ import type { Bus } from '@orrery/core/bus';
 import type { Database } from '@orrery/core/database';
 import { BatchWriter } from '../fifos/batch-writer.js';
 import { removeMessages } from '../fifos/queue.js';
-import type { QueueReader, ReadPage } from './consumed-fifo.js';
+import type { HeldMessage, QueueReader, ReadPage } from './consumed-fifo.js';
 
 /** Bytes after which a delivery takes no further message. */
 const MAX_DELIVERY_BYTES = 4 << 20;
@@ -36,22 +36,22 @@ export class QueueStore implements QueueReader {
     }, 500);
   }
 
-  after(fifoId: number, seq: number, limit: number): Promise<ReadPage> {
-    return this.page('seq > $2', [fifoId, seq, limit]);
+  after(fifoId: number, seq: number, limit: number, bytes: number): Promise<ReadPage> {
+    return this.page('seq > $2', [fifoId, seq, limit], bytes);
   }
 
-  these(fifoId: number, seqs: readonly number[]): Promise<ReadPage> {
-    return this.page('seq = ANY($2::bigint[])', [fifoId, seqs, seqs.length]);
+  these(fifoId: number, seqs: readonly number[], bytes: number): Promise<ReadPage> {
+    return this.page('seq = ANY($2::bigint[])', [fifoId, seqs, seqs.length], bytes);
   }
 
   /** Those of these messages that still exist: others take no place in a window, nor do those of a deleted FIFO. */
-  async existing(fifoId: number, seqs: readonly number[]): Promise<number[]> {
+  async existing(fifoId: number, seqs: readonly number[]): Promise<HeldMessage[]> {
     if (seqs.length === 0) return [];
-    const rows = await this.database.query<{ seq: string }>(
-      'SELECT seq FROM fifo_messages WHERE fifo_id = $1 AND seq = ANY($2::bigint[])',
+    const rows = await this.database.query<{ seq: string; bytes: number }>(
+      'SELECT seq, octet_length(body) AS bytes FROM fifo_messages WHERE fifo_id = $1 AND seq = ANY($2::bigint[])',
       [fifoId, seqs],
     );
-    return rows.map(({ seq }) => Number(seq));
+    return rows.map(({ seq, bytes }) => ({ seq: Number(seq), bytes }));
   }
 
   acknowledging(fifoId: number): ReadonlySet<number> {
@@ -74,12 +74,16 @@ export class QueueStore implements QueueReader {
   }
 
   // Bodies are large and lie outside the row: those beyond the size of a delivery are not even read.
-  private async page(condition: string, parameters: [number, number | readonly number[], number]): Promise<ReadPage> {
+  private async page(
+    condition: string,
+    parameters: [number, number | readonly number[], number],
+    bytes: number,
+  ): Promise<ReadPage> {
     const rows = await this.database.query<Row>(
-      `SELECT seq, CASE WHEN sum(size) OVER (ORDER BY seq) - size < ${MAX_DELIVERY_BYTES} THEN body END AS body
+      `SELECT seq, CASE WHEN sum(size) OVER (ORDER BY seq) - size < $4 THEN body END AS body
        FROM (SELECT seq, size, body FROM fifo_messages WHERE fifo_id = $1 AND ${condition} AND expires > now()
          ORDER BY seq LIMIT $3) AS head ORDER BY seq`,
-      parameters,
+      [...parameters, Math.min(bytes, MAX_DELIVERY_BYTES)],
     );
     const end = rows.findIndex(({ body }) => body === null);
     const read = end === -1 ? rows : rows.slice(0, end);

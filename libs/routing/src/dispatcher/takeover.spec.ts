@@ -137,6 +137,25 @@ describe('several routing instances', () => {
     expect((await api.get(`${FIFOS}/zero`)).body).toMatchObject({ messages: 1, consumers: 1 });
   });
 
+  it('count the bytes that a consumer brings along', async () => {
+    await api.post(FIFOS, { name: 'f', maxLengthBytes: 12 << 20 });
+    for (let n = 1; n <= 6; n++) await publish('f', String(n).padEnd(100_000, '.'));
+    const subscription = await connector.subscribe(TENANT, 'f', { prompt: false, windowBytes: 250_000 });
+    await eventually(() => connector.texts(subscription).length === 3);
+    await platforms[0]!.close();
+    await boot();
+    await publish('f', 'last');
+    await eventually(async () => {
+      const { body } = await api.get<{ messages: number; consumers: number }>(`${FIFOS}/f`);
+      return body.messages === 7 && body.consumers === 1;
+    });
+    await connector.acknowledge(subscription, 1);
+    await eventually(() => connector.texts(subscription).length === 4);
+    await connector.acknowledge(subscription, 1);
+    await eventually(() => connector.texts(subscription).length === 5);
+    expect(connector.texts(subscription).map((text) => parseInt(text))).toEqual([1, 2, 3, 4, 5]);
+  });
+
   it('forget consumers that did not come back after a restart', async () => {
     await api.post(FIFOS, { name: 'zero', messageTtl: 0 });
     const zero = await connector.subscribe(TENANT, 'zero', { prompt: false, window: 1 });

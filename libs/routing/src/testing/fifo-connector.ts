@@ -21,6 +21,7 @@ interface Subscribed {
   fifoName: string;
   fifoId?: number;
   window: number;
+  windowBytes?: number;
   autoAck: boolean;
   /** Acknowledges what comes by itself. */
   prompt: boolean;
@@ -54,13 +55,19 @@ export class FifoConnector {
   async subscribe(
     tenantId: string,
     fifoName: string,
-    { window = 100, autoAck = false, prompt = true }: { window?: number; autoAck?: boolean; prompt?: boolean } = {},
+    {
+      window = 100,
+      windowBytes,
+      autoAck = false,
+      prompt = true,
+    }: { window?: number; windowBytes?: number; autoAck?: boolean; prompt?: boolean } = {},
   ): Promise<string> {
     const subscribed: Subscribed = {
       id: randomUUID(),
       tenantId,
       fifoName,
       window,
+      ...(windowBytes === undefined ? {} : { windowBytes }),
       autoAck,
       prompt,
       held: new Set(),
@@ -132,10 +139,19 @@ export class FifoConnector {
   }
 
   private async ask(subscribed: Subscribed): Promise<void> {
-    const { id, tenantId, fifoName, window, autoAck, held } = subscribed;
+    const { id, tenantId, fifoName, window, windowBytes, autoAck, held } = subscribed;
     const { fifoId } = await this.call(
       fifoSubscribe,
-      { subscription: id, tenantId, fifoName, instance: this.instance, window, autoAck, held: [...held] },
+      {
+        subscription: id,
+        tenantId,
+        fifoName,
+        instance: this.instance,
+        window,
+        ...(windowBytes === undefined ? {} : { windowBytes }),
+        autoAck,
+        held: [...held],
+      },
       subscribed,
     );
     subscribed.fifoId = fifoId;
