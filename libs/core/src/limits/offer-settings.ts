@@ -14,9 +14,9 @@ export type OfferSettings = Record<string, SettingsSection>;
 const RATE_SECTIONS = { http: 'http', mqtt: 'mqtt' } as const;
 
 const isNumberOrNull = (value: unknown): value is number | null =>
-  value === null || (typeof value === 'number' && Number.isFinite(value) && value >= 0);
+  value === null || (typeof value === 'number' && Number.isFinite(value));
 
-/** The limits that these settings change. A parameter that is no number from 0, and not null, changes nothing. */
+/** The limits that these settings change: below 0 is nothing at all. What is no number, and not null, changes nothing. */
 export function limitsOf(settings: OfferSettings): LimitValues {
   const values: LimitValues = {};
   for (const [name, limit] of Object.entries(LIMITS)) {
@@ -25,7 +25,7 @@ export function limitsOf(settings: OfferSettings): LimitValues {
     else if (setting) {
       const [section, parameter] = setting.split('.') as [string, string];
       const value = settings[section]?.content[parameter];
-      if (isNumberOrNull(value)) values[name as LimitName] = value;
+      if (isNumberOrNull(value)) values[name as LimitName] = value === null ? null : Math.max(value, 0);
     }
   }
   return values;

@@ -39,19 +39,27 @@ export class Followers implements Running {
   }
 
   private async run(stopped: () => boolean): Promise<void> {
-    for (;;) {
+    const failures: unknown[] = [];
+    const failed: string[] = [];
+    while (!stopped()) {
       // Who is behind is read from the subscriptions themselves: nothing has to be remembered, nobody is forgotten.
       const behind = await this.database.query<{ tenant_id: string }>(
         `SELECT DISTINCT s.tenant_id
          FROM (SELECT display_name, max(number) AS number FROM bss_rules GROUP BY display_name) latest
-         JOIN bss_subscriptions s ON s.follows = latest.display_name AND s.rule < latest.number LIMIT ${PAGE}`,
+         JOIN bss_subscriptions s ON s.follows = latest.display_name AND s.rule < latest.number
+         WHERE s.tenant_id <> ALL ($1) LIMIT ${PAGE}`,
+        [failed],
       );
-      for (const { tenant_id: id } of behind) {
-        if (stopped()) return;
-        await this.refresh(id);
-      }
-      if (behind.length < PAGE) return;
+      for (const { tenant_id: id } of behind)
+        if (!stopped())
+          await this.refresh(id).catch((error: unknown) => {
+            // The others must not wait for it; it is tried again with the next run.
+            failed.push(id);
+            failures.push(error);
+          });
+      if (behind.length < PAGE) break;
     }
+    if (failures.length > 0) throw failures[0];
   }
 
   private refresh(id: string): Promise<void> {
