@@ -41,7 +41,7 @@ export class NodeLookUp {
     private readonly owner: NodeOwner,
   ) {}
 
-  /** Calls back with the node, and registers it when it is unknown and may be; never, once the connector is gone. */
+  /** Calls back with the node, and registers it when it is unknown and may be. */
   find(nodeId: string, registers: boolean, use: Use): void {
     const waiting = this.waiting.get(nodeId);
     if (waiting) {
@@ -70,10 +70,14 @@ export class NodeLookUp {
 
   private async askFor(nodeId: string): Promise<void> {
     const waiting = this.waiting.get(nodeId)!;
-    while (waiting.length > 0 && !this.owner.closed) {
+    while (waiting.length > 0) {
       const { registers } = waiting[0]!;
       const found = await this.ask(nodeId, registers);
-      if (found === undefined) await delay(RETRY_MS);
+      if (found === undefined) {
+        // What came before the end of the connection counts, but nobody is left who would wait.
+        if (this.owner.closed) break;
+        await delay(RETRY_MS);
+      }
       // Who only answers for an unknown node does not decide for those behind, who may register it.
       else for (const { use } of waiting.splice(0, 'type' in found && !registers ? 1 : waiting.length)) use(found);
     }

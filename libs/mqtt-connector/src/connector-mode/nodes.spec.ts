@@ -1,3 +1,4 @@
+import type { Packet } from 'mqtt-packet';
 import { eventually } from '@orrery/core/testing';
 import { DATA, ExternalConnectors, marked, STATUS } from '../testing/external-connectors.js';
 import { startSurroundings, type Surroundings } from '../testing/surroundings.js';
@@ -146,6 +147,14 @@ describe('nodes', () => {
     const marks = around.messages.map(({ message }) => message.value?.['mark']);
     expect(marks.indexOf('s1')).toBeGreaterThan(-1);
     expect(marks.indexOf('s2')).toBeGreaterThan(marks.indexOf('s1'));
+  });
+
+  it('that nobody knew are heard although the connector leaves at once', async () => {
+    const client = await connectors.connect('hasty');
+    client.publish(DATA('hasty'), JSON.stringify(marked('said in leaving')));
+    client.send({ cmd: 'disconnect' } as Packet);
+    await client.isClosed();
+    await around.message('said in leaving');
   });
 
   it('XCN-008 that are disabled are not heard, from the moment it is announced until they are enabled', async () => {
