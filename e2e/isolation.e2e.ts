@@ -51,7 +51,7 @@ beforeAll(async () => {
 afterAll(() => e2e?.stop());
 
 describe('Every operation of the REST API', () => {
-  it('ACC-036 is in the table of required roles with the roles that its description names', () => {
+  it('is in the table of required roles with the roles that its description names', () => {
     const stated = Object.fromEntries(
       [...documented].map(([name, { 'x-roles': roles = [], 'x-account-types': accounts, 'x-public': isPublic }]) => [
         name,
@@ -68,6 +68,24 @@ describe('Every operation of the REST API', () => {
     for (const [name, { 'x-roles': roles = [], description }] of documented)
       for (const role of roles)
         expect({ name, description }).toMatchObject({ description: expect.stringContaining(role) });
+  });
+
+  it('is open to the role of its family alone', async () => {
+    const lists: Partial<Record<Role, string>> = {
+      API_KEY_R: '/api/v0/apiKeys',
+      USER_R: '/api/v0/users',
+      SETTINGS_R: '/api/v0/tenants/me/settings',
+      DEVICE_R: '/api/v1/deviceMgt/devices',
+      DATA_R: `/api/v0/data/streams/${things.streamId}`,
+      DATA_PROCESSING_R: '/api/v1/event2action/actionPolicies',
+      BUS_CONFIG_R: '/api/v0/topics/fifo',
+      LOGS_R: '/api/v0/auditlog/messages',
+    };
+    for (const role of ROLES) {
+      const api = apiClient(e2e.platform.httpUrl, (await a.createKey({ roles: [role] })).value);
+      for (const [needed, path] of Object.entries(lists))
+        expect([role, path, (await api.get(path)).status]).toEqual([role, path, role === needed ? 200 : 403]);
+    }
   });
 
   it.each(guarded.map((operation) => [operation.name, operation] as const))(

@@ -59,6 +59,15 @@ async function window(length: number, needed: number): Promise<void> {
   const left = length - (Date.now() % length);
   if (left < needed) await delay(left + 5);
 }
+/** What was done within one second of the clock; done again, for another tenant, when the machine was too slow for that. */
+async function inOneSecond<Result>(attempt: () => Promise<Result>): Promise<Result> {
+  for (;;) {
+    await window(SECOND, SECOND);
+    const second = Math.floor(Date.now() / SECOND);
+    const result = await attempt();
+    if (Math.floor(Date.now() / SECOND) === second) return result;
+  }
+}
 /** Publishes with QoS 1 from device or application, and waits for the acknowledgements. */
 async function publish(client: RawClient, topic: string, marks: string[]): Promise<void> {
   marks.forEach((mark, i) => {
@@ -77,7 +86,7 @@ const entry = (tenant: string, limit: LimitName): Promise<StoredAuditEntry> =>
   eventually(() => entries(tenant, limit)[0]);
 
 describe('traffic in device mode', () => {
-  it('LIM-009 LIM-049 AUD-012 drops publications beyond 120 of a connection a minute, until the next', async () => {
+  it('LIM-009 LIM-049 MQT-051 AUD-012 drops publications beyond 120 of a connection a minute, until the next', async () => {
     const { tenant, key } = limited({});
     const { value } = around.keys.grant(tenant, { limits: {} });
     const client = await device(value, 'chatty');
@@ -105,7 +114,7 @@ describe('traffic in device mode', () => {
     expect(entries(tenant, 'mqttDevicePerConnectionMinute')).toHaveLength(1);
   }, 120_000);
 
-  it('LIM-050 drops publications beyond 3600 of the account an hour', async () => {
+  it('LIM-050 MQT-051 drops publications beyond 3600 of the account an hour', async () => {
     const { tenant, key } = limited(defaults('mqttDevicePerAccountHour'));
     const devices = await Promise.all(['a', 'b', 'c'].map((name) => device(key, name)));
     await window(HOUR, 30 * SECOND);
@@ -141,7 +150,7 @@ describe('traffic in device mode', () => {
     expect(entries(tenant, 'mqttDevicePerAccountHour')).toHaveLength(1);
   });
 
-  it('LIM-010 LIM-051 refuses each filter beyond ten SUBSCRIBEs of a connection a minute', async () => {
+  it('LIM-010 LIM-051 MQT-052 refuses each filter beyond ten SUBSCRIBEs of a connection a minute', async () => {
     const { tenant, key } = limited(defaults('mqttDeviceSubscribesPerMinute'));
     const client = await device(key, 'subscriber');
     await window(MINUTE, 10 * SECOND);
@@ -313,13 +322,14 @@ describe('connections', () => {
     expect(await connect(key, 'other')).toBe(3);
   });
 
-  it('LIM-047 of a device are tried once a second', async () => {
-    const { tenant, key } = limited(defaults('mqttDeviceConnectsPerDeviceSecond'));
-    const first = Date.now();
-    await device(key, 'hasty');
-    expect(await connect(key, 'hasty')).toBe(3);
-    expect(await connect(key, 'hasty', secondPorts.plain, MQTT5)).toBe(0x9f);
-    expect(Date.now() - first).toBeLessThan(SECOND);
+  it('LIM-047 MQT-050 of a device are tried once a second', async () => {
+    const { tenant, key, codes } = await inOneSecond(async () => {
+      const { tenant, key } = limited(defaults('mqttDeviceConnectsPerDeviceSecond'));
+      await device(key, 'hasty');
+      const codes = [await connect(key, 'hasty'), await connect(key, 'hasty', secondPorts.plain, MQTT5)];
+      return { tenant, key, codes };
+    });
+    expect(codes).toEqual([3, 0x9f]);
     await device(key, 'unhurried');
     expect(await entry(tenant, 'mqttDeviceConnectsPerDeviceSecond')).toMatchObject({
       type: 'rate_limit_reached',
@@ -327,17 +337,16 @@ describe('connections', () => {
       content: { clientId: 'hasty' },
     });
     expect(entries(tenant, 'mqttDeviceConnectsPerDeviceSecond')).toHaveLength(1);
-    await delay(first + SECOND + 100 - Date.now());
-    await device(key, 'hasty');
+    await eventually(async () => (await connect(key, 'hasty')) === 0);
   });
 
-  it('LIM-048 of an account are tried five times a second', async () => {
-    const { tenant, key } = limited(defaults('mqttDeviceConnectsPerAccountSecond'));
-    const sockets: RawClient[] = [];
-    for (let i = 0; i < 6; i++) sockets.push(await open());
-    await window(SECOND, SECOND);
-    const codes: number[] = [];
-    for (const [i, client] of sockets.entries()) codes.push(await client.connect('json+device', key, `device-${i}`));
+  it('LIM-048 MQT-050 of an account are tried five times a second', async () => {
+    const { tenant, key, codes } = await inOneSecond(async () => {
+      const { tenant, key } = limited(defaults('mqttDeviceConnectsPerAccountSecond'));
+      const codes: number[] = [];
+      for (let i = 0; i < 6; i++) codes.push(await connect(key, `device-${i}`));
+      return { tenant, key, codes };
+    });
     expect(codes).toEqual([0, 0, 0, 0, 0, 3]);
     const { type, content } = await entry(tenant, 'mqttDeviceConnectsPerAccountSecond');
     expect([type, content!['allowed'], content!['clientId']]).toEqual(['rate_limit_reached', 5, 'device-5']);
