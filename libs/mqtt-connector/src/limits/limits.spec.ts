@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { IConnectPacket } from 'mqtt-packet';
 import type { StoredAuditEntry } from '@orrery/core/audit';
-import { type LimitName, type LimitValues, UNLIMITED_OFFER } from '@orrery/core/limits';
+import { type LimitName, limitsOf, type LimitValues, newSettings, UNLIMITED_OFFER } from '@orrery/core/limits';
 import { eventually, type TestPlatform } from '@orrery/core/testing';
 import { mqttConnector, mqttPorts } from '../mqtt-connector.js';
 import type { MqttPorts } from '../server/listeners.js';
@@ -164,6 +164,34 @@ describe('traffic in device mode', () => {
     expect(
       around.events.filter(({ header, event }) => header.tenantId === tenant && event.type === 'nodeSubscribed'),
     ).toHaveLength(10);
+  });
+
+  it('MQT-055 follows the offer in how much is published, and nothing in how often is subscribed', async () => {
+    const mqtt = {
+      maximumDevicePublicationsPerConnectionMinute: 240,
+      maximumDeviceSubscribesPerConnectionMinute: 1000,
+      maximumDeviceSubscribesPerMinute: 1000,
+      mqttDeviceSubscribesPerMinute: 1000,
+      maximumDeviceConnectsPerDeviceSecond: 1000,
+      mqttDeviceConnectsPerDeviceSecond: 1000,
+    };
+    const tenant = `limited-${++tenants}`;
+    const { value } = around.keys.grant(tenant, { limits: limitsOf(newSettings({ mqtt })) });
+    const client = await device(value, 'of-the-offer');
+    await window(MINUTE, 20 * SECOND);
+    await publish(client, 'dev/data', marks('m', 241));
+    await entry(tenant, 'mqttDevicePerConnectionMinute');
+    expect(stored(tenant)).toEqual(marks('m', 240));
+    for (let i = 1; i <= 10; i++) expect(await client.subscribe('dev/cmd', 1, i)).toEqual([1]);
+    expect(await client.subscribe('dev/cmd', 1, 11)).toEqual([0x80]);
+    // Whichever window an attempt falls into, three within a second take two of them at most.
+    const codes = await eventually(async () => {
+      const began = Date.now();
+      const tried = [];
+      for (let i = 0; i < 3; i++) tried.push(await connect(value, 'often'));
+      return Date.now() - began < SECOND && tried;
+    });
+    expect(codes).toContain(3);
   });
 
   it('follows a change of the offer at once', async () => {
