@@ -190,7 +190,11 @@ export const operations: Record<string, Operation> = {
   [`PUT ${LICENSES}/{licenseId}`]: { roles: ['DEVICE_W'], body: license, stranger: 'absent' },
   [`DELETE ${LICENSES}/{licenseId}`]: { roles: ['DEVICE_W'], stranger: 'absent' },
   [`GET ${DEVICE}/telemetry`]: { roles: ['DEVICE_R'], stranger: 'absent' },
-  'POST /v1/devices/register': { roles: ['DEVICE_ACCESS'], body: ({ nodeId }) => ({ sn: nodeId }), stranger: 'own' },
+  'POST /v1/devices/register': {
+    roles: ['DEVICE_ACCESS'],
+    body: ({ nodeId }) => ({ sn: `sn-${nodeId}` }),
+    stranger: 'own',
+  },
   'GET /api/v1/deviceMgt/groups': { roles: ['DEVICE_R'], stranger: 'own' },
   'POST /api/v1/deviceMgt/groups': {
     roles: ['DEVICE_W'],
