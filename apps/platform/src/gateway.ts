@@ -22,6 +22,46 @@ for (const { name, restPaths } of services) {
   for (const prefix of restPaths)
     await server.register(httpProxy, { upstream: '', prefix, rewritePrefix: prefix, replyOptions: { getUpstream } });
 }
+/** Any instance of each service. */
+const instances = (): string[] => [...targets.values()].map(([upstream]) => upstream!);
+interface Description {
+  paths: object;
+  components?: { schemas?: object };
+}
+// Each service describes its own operations: together they are the platform's.
+server.get('/swagger-ui-json', async () => {
+  const descriptions = await Promise.all(
+    instances().map(async (url) => (await (await fetch(`${url}/swagger-ui-json`)).json()) as Description),
+  );
+  const schemas = Object.assign({}, ...descriptions.map(({ components }) => components?.schemas)) as object;
+  return {
+    ...descriptions[0]!,
+    paths: Object.assign({}, ...descriptions.map(({ paths }) => paths)) as object,
+    components: { ...descriptions[0]!.components, schemas },
+  };
+});
+await server.register(httpProxy, {
+  upstream: instances()[0]!,
+  prefix: '/swagger-ui',
+  rewritePrefix: '/swagger-ui',
+});
+server.get('/health/ready', async (_request, reply) => {
+  const parts = await Promise.all(
+    [...targets].map(async ([service, upstreams]) => {
+      const answers = await Promise.all(
+        upstreams.map((url) =>
+          fetch(`${url}/health/ready`).then(
+            ({ ok }) => ok,
+            () => false,
+          ),
+        ),
+      );
+      return [service, { status: answers.some(Boolean) ? 'up' : 'down' }] as const;
+    }),
+  );
+  const ready = parts.every(([, { status }]) => status === 'up');
+  return reply.status(ready ? 200 : 503).send({ status: ready ? 'up' : 'down', parts: Object.fromEntries(parts) });
+});
 server.get('/health/live', () => ({ status: 'up' }));
 server.setNotFoundHandler((_request, reply) => reply.status(404).send({ code: 'NOT_FOUND', message: 'Not found' }));
 const port = Number(process.env['ORRERY_HTTP_PORT'] ?? 8080);
