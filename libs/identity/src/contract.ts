@@ -29,6 +29,13 @@ export interface NewTenant {
 export const createTenant = defineRpc<NewTenant, CreatedTenant>('identity', 'createTenant');
 
 /**
+ * The hash of a tenant's master key, for who belongs to the tenant without an API key: what is in force for the tenant is
+ * in force for this key. It never changes.
+ * @throws NOT_FOUND
+ */
+export const findMasterKey = defineRpc<{ tenantId: string }, { hash: string }>('identity', 'findMasterKey');
+
+/**
  * The PEM of a CA certificate of the tenant. It never changes, and no key refers to one that is deleted: it may be kept.
  * @throws NOT_FOUND
  */

@@ -9,6 +9,7 @@ import { Admission } from './sessions/admission.js';
 import { ConnectionLimits } from './limits/connection-limits.js';
 import { ClientCertificates } from './sessions/client-certificates.js';
 import { KeyWatch } from './sessions/key-watch.js';
+import { V1DeviceMode } from './v1-device/v1-device-mode.js';
 
 /** MQTT 3.1, 3.1.1 and 5 for devices, external connectors and applications (manual 6 and 16.2.2), with and without TLS, and over WebSocket. */
 export const mqttConnector: Service = {
@@ -31,14 +32,17 @@ function endpoint(
   const connectors = new ConnectorMode(bus, audit, data, sharedCounters);
   const applications = new ApplicationMode(bus, audit, data, sharedCounters);
   const keyWatch = new KeyWatch(apiKeys, logger);
+  const limits = new ConnectionLimits(sharedCounters, heldCounts);
+  const v1Devices = new V1DeviceMode(bus, audit, apiKeys, keyWatch, limits, devices);
   const admission = new Admission(
     apiKeys,
     keyWatch,
     new ClientCertificates(bus),
-    new ConnectionLimits(sharedCounters, heldCounts),
+    limits,
     audit,
     logger,
     [devices, connectors, applications],
+    v1Devices,
     config.ORRERY_MQTT_DEVICE_HOST?.toLowerCase(),
   );
   const listeners = new Listeners(config, logger, ports, (connection, packet) => admission.connect(connection, packet));
@@ -47,12 +51,14 @@ function endpoint(
       keyWatch.start();
       applications.start();
       connectors.start();
+      v1Devices.start();
       await devices.start();
       await listeners.start();
     },
     async stop() {
       listeners.stop();
       keyWatch.stop();
+      v1Devices.stop();
       await Promise.all([data.close(), applications.stop(), connectors.stop()]);
       await devices.stop();
     },

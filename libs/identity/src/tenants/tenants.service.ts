@@ -35,6 +35,14 @@ export class TenantsService {
     return id;
   }
 
+  /** Answers `findMasterKey` of the contract. @throws ApiError NOT_FOUND */
+  async masterKey(tenantId: string): Promise<{ hash: string }> {
+    const where = { tenantId, parentId: IsNull() };
+    const key = await this.database.manager.findOne(ApiKey, { select: { hash: true }, where });
+    if (!key) throw new ApiError('NOT_FOUND');
+    return { hash: key.hash };
+  }
+
   /** Creates the tenant with its master key. @throws ApiError CONFLICT when the name is taken. */
   create(tenant: NewTenant): Promise<CreatedTenant> {
     if (!isTitle(tenant.name)) throw invalidParameter('name', 'a name that no other tenant has');

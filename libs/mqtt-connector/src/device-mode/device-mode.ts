@@ -21,6 +21,9 @@ import { Liveness } from './liveness.js';
 
 const CONTACT_MS = 1000;
 
+/** Makes the session of a device that has been admitted. */
+export type MakeSession = (...parts: ConstructorParameters<typeof DeviceSession>) => DeviceSession;
+
 /** Device mode (manual 6.5): one connection is one device. */
 export class DeviceMode implements Mode {
   readonly username = 'json+device';
@@ -78,7 +81,12 @@ export class DeviceMode implements Mode {
     return commonName === clientId || commonName === (await this.urnOf(tenantId, clientId));
   }
 
-  async open(connection: Connection, packet: IConnectPacket, credentials: Credentials): Promise<void> {
+  async open(
+    connection: Connection,
+    packet: IConnectPacket,
+    credentials: Credentials,
+    make: MakeSession = (...parts) => new DeviceSession(...parts),
+  ): Promise<void> {
     const client: AuditedClient = {
       tenantId: credentials.key.tenantId,
       clientId: packet.clientId,
@@ -99,7 +107,7 @@ export class DeviceMode implements Mode {
     }
     const sessionId = `${this.bus.instance}-${++this.opened}`;
     const traffic = new Traffic(this.limits, this.counters, credentials, audit);
-    const session = new DeviceSession(sessionId, connection, packet, credentials, audit, traffic, this.tools);
+    const session = make(sessionId, connection, packet, credentials, audit, traffic, this.tools);
     // Before the device is loaded, so that no change is missed.
     this.sessions.add(session);
     connection.onEnd((ending) => this.ended(session, ending, audit));
@@ -147,11 +155,12 @@ export class DeviceMode implements Mode {
 }
 
 function refusalOf(error: unknown): [Refusal, string] {
-  if (error instanceof NodeDisabledError) return [Refusal.NotAuthorized, 'the interface of the device is disabled'];
+  if (error instanceof NodeDisabledError) return [Refusal.NotAuthorized, error.message];
   if (error instanceof RpcUnavailableError || error instanceof BusUnavailableError)
     return [Refusal.Unavailable, 'the platform is not ready; try again'];
   if (error instanceof RpcError) {
     if (error.code === 'GENERIC_INVALID_PARAMETER_ERROR') return [Refusal.Identifier, `client id: ${error.message}`];
+    if (error.code === 'DM_INTERFACE_NOT_FOUND') return [Refusal.NotAuthorized, 'the device has no such interface'];
     if (error.code === 'GENERIC_QUOTA_EXCEEDED_ERROR') return [Refusal.NotAuthorized, error.message];
   }
   throw error;

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { IConnectPacket, ISubscribePacket, IUnsubscribePacket } from 'mqtt-packet';
+import type { IConnectPacket, IPublishPacket, ISubscribePacket, IUnsubscribePacket } from 'mqtt-packet';
 import { RpcError } from '@orrery/core/bus';
+import type { ResolvedNode } from '@orrery/device-manager/contract';
 import { type MessageOrigin, type NodeSessionEvent, partitionOf } from '@orrery/core/messages';
 import type { DataPublisher } from '../data/data-publisher.js';
 import { readBinary, readJson } from '../data/published-data.js';
@@ -28,13 +29,20 @@ export interface DeviceSessionTools {
 }
 
 /** The node may not connect. */
-export class NodeDisabledError extends Error {}
+export class NodeDisabledError extends Error {
+  constructor(message = 'the interface was disabled') {
+    super(message);
+  }
+}
 
 const mayNotConnect = (error: unknown): boolean =>
   error instanceof NodeDisabledError || (error instanceof RpcError && error.code === 'DM_INTERFACE_NOT_FOUND');
 
 const noCapabilities = (): NonNullable<NodeSessionEvent['capabilities']> =>
   Object.fromEntries([...CAPABILITY_TOPICS.values()].map((name) => [name, { available: false, version: 1 }]));
+
+/** A publication that is taken once the device is known. */
+type Taken = [topic: string, payload: Buffer, publication: Publication, properties?: IPublishPacket['properties']];
 
 /** A device's MQTT session (manual 6.5). */
 export class DeviceSession implements Session {
@@ -43,13 +51,17 @@ export class DeviceSession implements Session {
   /** Grows with each session of the device; set once the session is announced. */
   order?: number;
   deviceId?: string;
+  /** What the session sends depends on the group of its device. */
+  readonly watchesGroup: boolean = false;
+  /** Told to whoever publishes more than it may. */
+  protected readonly overLimit?: Reason;
+  protected origin?: MessageOrigin;
+  protected partition = 0;
   private readonly keepAlive: number;
-  private origin?: MessageOrigin;
-  private partition = 0;
   private announced = false;
   private stale = false;
   private loading?: Promise<void>;
-  private waiting: Array<{ topic: string; payload: Buffer; publication: Publication }> = [];
+  private waiting: Taken[] = [];
   private readonly subscribed = new Set<string>();
   private reporting = 0;
   /** Last publication, epoch milliseconds. */
@@ -59,10 +71,10 @@ export class DeviceSession implements Session {
     readonly sessionId: string,
     readonly connection: Connection,
     packet: IConnectPacket,
-    private readonly credentials: Credentials,
-    private readonly audit: SessionAudit,
-    private readonly traffic: Traffic,
-    private readonly tools: DeviceSessionTools,
+    protected readonly credentials: Credentials,
+    protected readonly audit: SessionAudit,
+    protected readonly traffic: Traffic,
+    protected readonly tools: DeviceSessionTools,
   ) {
     this.tenantId = credentials.key.tenantId;
     this.clientId = packet.clientId;
@@ -122,7 +134,7 @@ export class DeviceSession implements Session {
   reload(): Promise<void> {
     this.loading ??= this.load(false)
       .catch((error: unknown) => {
-        const description = error instanceof NodeDisabledError ? 'the interface was disabled' : 'the device is gone';
+        const description = error instanceof NodeDisabledError ? error.message : 'the device is gone';
         this.connection.close({ description, reason: Reason.AdministrativeAction });
       })
       .finally(() => {
@@ -131,17 +143,17 @@ export class DeviceSession implements Session {
     return this.loading;
   }
 
-  publish(topic: string, payload: Buffer, publication: Publication): void {
+  publish(...publication: Taken): void {
     // Dropped, and answered as if it was not: the device cannot do better (manual 23.1).
     if (this.traffic.publication()) {
-      this.connection.acknowledge(publication);
+      this.connection.acknowledge(publication[2], this.overLimit);
       return;
     }
     if (this.origin && this.waiting.length === 0) {
-      this.take(topic, payload, publication);
+      this.take(...publication);
       return;
     }
-    this.waiting.push({ topic, payload, publication });
+    this.waiting.push(publication);
     this.connection.hold(Hold.Reload);
     void this.reload();
   }
@@ -175,11 +187,11 @@ export class DeviceSession implements Session {
     );
   }
 
-  acknowledged(): void {
+  acknowledged(_packetId: number): void {
     // Nothing is delivered that would wait for it.
   }
 
-  private get reported(): ReportedSession {
+  protected get reported(): ReportedSession {
     return { tenantId: this.tenantId, nodeId: this.clientId, deviceId: this.deviceId!, sessionId: this.sessionId };
   }
 
@@ -194,12 +206,12 @@ export class DeviceSession implements Session {
     if (--this.reporting === 0) this.connection.release(Hold.Subscribing);
   }
 
-  private contacted(): void {
+  protected contacted(): void {
     this.heard = Date.now();
     this.tools.contacted(this);
   }
 
-  private take(topic: string, payload: Buffer, publication: Publication): void {
+  protected take(...[topic, payload, publication]: Taken): void {
     const { connection, audit, tools } = this;
     if (topic === DATA_TOPIC) {
       this.contacted();
@@ -233,16 +245,28 @@ export class DeviceSession implements Session {
       }
     } while (this.stale && !this.connection.closed);
     if (this.connection.closed) return;
-    for (const { topic, payload, publication } of this.waiting.splice(0)) this.take(topic, payload, publication);
+    this.loaded();
+    for (const publication of this.waiting.splice(0)) this.take(...publication);
     this.connection.release(Hold.Reload);
   }
 
+  /** @param first whether the session opens: an unknown node is registered then. @throws NodeDisabledError; RpcError as `resolveNode` */
+  protected find(first: boolean): Promise<ResolvedNode> {
+    const { tenantId, clientId, tools, credentials } = this;
+    return first
+      ? tools.directory.findOrRegister(tenantId, clientId, credentials.key.limits)
+      : tools.directory.find(tenantId, clientId);
+  }
+
+  /** The device was loaded, and may have changed. */
+  protected loaded(): void {
+    // Nothing of it is sent.
+  }
+
   private async loadOnce(first: boolean): Promise<void> {
-    const { directory, partitions } = this.tools;
     const { tenantId, clientId } = this;
-    const { enabled, device } = first
-      ? await directory.findOrRegister(tenantId, clientId, this.credentials.key.limits)
-      : await directory.find(tenantId, clientId);
+    const { partitions } = this.tools;
+    const { enabled, device } = await this.find(first);
     if (this.stale) return;
     if (!enabled) throw new NodeDisabledError();
     if (this.announced && device.deviceId !== this.deviceId)

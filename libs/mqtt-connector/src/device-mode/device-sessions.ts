@@ -106,10 +106,13 @@ export class DeviceSessions {
     }
   }
 
-  // Groups decide nothing but a field of messages: each session asks when it next publishes.
+  // For most, groups decide nothing but a field of messages: such a session asks when it next publishes.
   private onGroupChange({ tenantId }: GroupChange): void {
     this.directory.forgetAll();
-    for (const session of this.all()) if (session.tenantId === tenantId) session.invalidate();
+    for (const session of this.all())
+      if (session.tenantId !== tenantId) continue;
+      else if (session.watchesGroup) this.check(session);
+      else session.invalidate();
   }
 
   private onReconnect(): void {

@@ -187,9 +187,17 @@ export class Connection {
     else this.endListeners.push(listener);
   }
 
-  /** The publication is done with: it is answered when all before it are. */
-  acknowledge(publication: Publication): void {
+  /**
+   * The publication is done with: it is answered when all before it are.
+   * @param reason why it is refused, for an MQTT 5 client.
+   */
+  acknowledge(publication: Publication, reason?: Reason): void {
     publication.done = true;
+    if (reason !== undefined && this.protocolVersion === 5) {
+      publication.reason = reason;
+      // Refused, it is not released: its id is free (MQTT 5, 4.3.3).
+      if (publication.qos === 2) this.unreleased.delete(publication.packetId);
+    }
     this.schedule();
   }
 
@@ -355,7 +363,7 @@ export class Connection {
         if (qos === 2) this.unreleased.add(messageId!);
         if (this.publications.length >= MAX_UNANSWERED.messages || this.publications.bytes >= MAX_UNANSWERED.bytes)
           this.hold(Hold.Unanswered);
-        session.publish(topic, payload as Buffer, publication);
+        session.publish(topic, payload as Buffer, publication, packet.properties);
         break;
       }
       case 'puback':

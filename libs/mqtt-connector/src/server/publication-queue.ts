@@ -1,3 +1,5 @@
+import type { Reason } from './return-codes.js';
+
 /** A publication that was read and is not answered yet. */
 export interface Publication {
   /** 0 with QoS 0, which is never answered. */
@@ -5,6 +7,8 @@ export interface Publication {
   qos: 0 | 1 | 2;
   bytes: number;
   done: boolean;
+  /** Why it was refused, for an MQTT 5 client. */
+  reason?: Reason;
 }
 
 const PUBACK = 0x40;
@@ -34,23 +38,24 @@ export class PublicationQueue {
   /** The packets that answer what is done at the front, in one buffer; undefined when there are none. */
   takeAnswers(): Buffer | undefined {
     const first = this.head;
-    let answers = 0;
+    let bytes = 0;
     for (let next = this.queue[this.head]; next?.done; next = this.queue[this.head]) {
-      if (next.qos > 0) answers++;
+      if (next.qos > 0) bytes += next.reason === undefined ? 4 : 5;
       this.heldBytes -= next.bytes;
       this.head++;
     }
     let buffer: Buffer | undefined;
-    if (answers > 0) {
-      buffer = Buffer.allocUnsafe(answers * 4);
+    if (bytes > 0) {
+      buffer = Buffer.allocUnsafe(bytes);
       let at = 0;
       for (let i = first; i < this.head; i++) {
-        const { qos, packetId } = this.queue[i]!;
+        const { qos, packetId, reason } = this.queue[i]!;
         if (qos === 0) continue;
         buffer[at] = qos === 1 ? PUBACK : PUBREC;
-        buffer[at + 1] = 2;
+        buffer[at + 1] = reason === undefined ? 2 : 3;
         buffer.writeUInt16BE(packetId, at + 2);
         at += 4;
+        if (reason !== undefined) buffer[at++] = reason;
       }
     }
     if (this.head === this.queue.length) {

@@ -11,10 +11,12 @@ export type Refusal = (typeof Refusal)[keyof typeof Refusal];
 /** The same as reason codes of MQTT 5. */
 export const REFUSAL_REASONS: Record<Refusal, number> = { 1: 0x84, 2: 0x85, 3: 0x88, 4: 0x86, 5: 0x87 };
 
-/** Why the server ends a session, or does not open it, as reason codes of MQTT 5. */
+/** Why the server ends a session, does not open it, or refuses a packet, as reason codes of MQTT 5. */
 export const Reason = {
+  Unspecified: 0x80,
   Malformed: 0x81,
   ProtocolError: 0x82,
+  ImplementationSpecific: 0x83,
   NotAuthorized: 0x87,
   Unavailable: 0x88,
   ShuttingDown: 0x8b,
@@ -27,6 +29,7 @@ export const Reason = {
   MessageRateTooHigh: 0x96,
   QuotaExceeded: 0x97,
   AdministrativeAction: 0x98,
+  PayloadFormatInvalid: 0x99,
   ConnectionRateExceeded: 0x9f,
   SubscriptionIdentifiersNotSupported: 0xa1,
 } as const;

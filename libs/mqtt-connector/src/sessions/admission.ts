@@ -36,6 +36,12 @@ export interface Mode {
   open(connection: Connection, packet: IConnectPacket, credentials: Credentials): Promise<void>;
 }
 
+/** A way in for clients whose user name is no mode's. */
+export interface Door {
+  /** @returns whether it has decided: accepted or refused. */
+  admit(connection: Connection, packet: IConnectPacket): Promise<boolean>;
+}
+
 interface Problem {
   code: Refusal;
   description: string;
@@ -54,6 +60,7 @@ export class Admission {
     private readonly audit: Audit,
     private readonly logger: Logger,
     private readonly modes: readonly Mode[],
+    private readonly otherwise: Door,
     /** Host name on which only devices are served (manual 6.2). */
     private readonly deviceHost: string | undefined,
   ) {}
@@ -67,9 +74,10 @@ export class Admission {
 
   private async admit(connection: Connection, packet: IConnectPacket): Promise<void> {
     const { username = '', password, clientId } = packet;
+    const mode = this.modes.find((each) => each.username === username);
+    if (!mode && (await this.otherwise.admit(connection, packet))) return;
     const found = password ? await this.apiKeys.find(password.toString()) : undefined;
     if (connection.closed) return;
-    const mode = this.modes.find((each) => each.username === username);
     const problem = this.problem(connection, username, mode, found, clientId);
     if (problem || !mode || !found?.key) {
       if (found?.key && problem) this.auditRefusal(found.key, clientId, connection, problem);
