@@ -1,4 +1,5 @@
 import { invalidParameter } from '@orrery/core/http';
+import { isText } from './text.js';
 
 /** Query of a list as Fastify parses it: repeated parameters are an array. */
 export type ListQuery = Record<string, string | string[] | undefined>;
@@ -33,7 +34,7 @@ export function several(query: ListQuery, name: string): string[] {
 function parseArray(text: string): string[] | undefined {
   try {
     const parsed: unknown = JSON.parse(text);
-    return Array.isArray(parsed) && parsed.every((each) => typeof each === 'string') ? parsed : undefined;
+    return Array.isArray(parsed) && parsed.every((each) => isText(each, 0, Infinity)) ? parsed : undefined;
   } catch {
     return undefined;
   }

@@ -112,6 +112,12 @@ describe('fields and order', () => {
       expect([query, await codeOf(query)]).toEqual([query, BAD]);
   });
 
+  it('refuses lists of what no device can have', async () => {
+    for (const name of ['tags', 'connectors', 'fields'])
+      for (const list of ['["\\u0000"]', '["a","\\ud800"]', '[1]', '['])
+        expect([name, list, await codeOf(`${name}=${encodeURIComponent(list)}`)]).toEqual([name, list, BAD]);
+  });
+
   it('DEV-025 DEV-026 sorts', async () => {
     expect(await ids('sort=-id')).toEqual(['6', '5', '4', '3', '2', '1']);
     expect(await ids('sort=name')).toEqual(['3', '4', '5', '1', '2', '6']);
