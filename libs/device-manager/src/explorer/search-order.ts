@@ -1,4 +1,5 @@
 import { invalidParameter } from '@orrery/core/http';
+import { normalizeTimestamp } from '@orrery/core/messages';
 import { isText } from '../text.js';
 import type { Statement } from './statement.js';
 
@@ -141,10 +142,11 @@ function parseValue({ type, lowest }: SortKey, value: unknown, field: string): s
     case 'text':
       if (isText(value, 0, 4096)) return value;
       throw invalidParameter(field, 'a string');
-    case 'timestamptz':
-      if (typeof value === 'string' && /^\d{4}-\d\d-\d\dT/.test(value) && !Number.isNaN(Date.parse(value)))
-        return new Date(value).toISOString();
+    case 'timestamptz': {
+      const instant = normalizeTimestamp(value);
+      if (instant !== undefined) return instant;
       throw invalidParameter(field, 'a date as a response had it');
+    }
     case 'integer':
       if (typeof value === 'boolean') return Number(value);
       if (Number.isInteger(value) && Math.abs(value as number) < 2 ** 31) return value as number;

@@ -343,6 +343,9 @@ describe('the order of a search', () => {
       [['created'], ['yesterday', id]],
       [['created'], [{}, id]],
       [['created'], ['2026-99-99T00:00:00Z', id]],
+      // Years that PostgreSQL does not read as JavaScript writes them.
+      [['created'], ['0000-01-01T00:00:00.000Z', id]],
+      [['-lastCommunication'], ['9999-12-31T23:59:59-23:00', id]],
       [['name'], [['x'], id]],
       [['name'], ['x\u0000', id]],
       [['interfaces.enabled'], [1e300, id]],
