@@ -11,8 +11,11 @@ import { freePort } from '../services/free-port.mjs';
 import { connected, fuzzMqtt } from './mqtt-fuzz.mjs';
 import { startLoad } from '../bench/mqtt-load.mjs';
 
-/** What memory may grow by after the first quarter, in which caches fill. */
-const MAX_GROWTH_BYTES = 100 << 20;
+/** What objects may take more in the last quarter than in the second; caches fill in the first. */
+const MAX_GROWTH_BYTES = 32 << 20;
+/** Garbage is collected the more often the less there may be; whoever needs more ends, which is noticed. */
+const HEAP_MIB = 256;
+const SAMPLES = 40;
 
 const { values } = parseArgs({
   options: {
@@ -54,17 +57,23 @@ const platform = await startPlatform({
     ORRERY_MQTT_PORT: String(ports.mqtt),
     ORRERY_MQTTS_PORT: String(ports.mqtts),
     ORRERY_LOG_LEVEL: 'info',
+    NODE_OPTIONS: `--max-old-space-size=${HEAP_MIB}`,
   },
 });
 const key = /** @type {string} */ (platform.apiKey);
 /** @type {string[]} */
 const problems = [];
 
-/** Resident memory of the process that serves MQTT. */
+/** Bytes that the process which serves MQTT holds: all together, and objects alone. */
 async function memory() {
   const text = await (await fetch(`${platform.httpUrl}/metrics`)).text();
-  return Number(/^process_resident_memory_bytes (\S+)/m.exec(text)?.[1]);
+  /** @param {string} name */
+  const metric = (name) => Number(new RegExp(`^${name} (\\S+)`, 'm').exec(text)?.[1]);
+  return { resident: metric('process_resident_memory_bytes'), heap: metric('nodejs_heap_size_used_bytes') };
 }
+
+/** @param {number} bytes */
+const mebibytes = (bytes) => Math.round(bytes / (1 << 20));
 
 /** @param {boolean} secure */
 async function open(secure) {
@@ -84,27 +93,31 @@ try {
     body: JSON.stringify({ name: 'fuzz' }),
   });
   const began = Date.now();
-  let early = 0;
-  let shown = 0;
+  /** What is held each time, least when garbage has just been collected. @type {number[]} */
+  const heaps = [];
+  let next = 0;
   const sent = await fuzzMqtt({
     open,
     key,
     seed,
     packets,
     onProgress: (count) => {
-      if (count < shown) return;
-      shown += packets / 10;
-      const now = count;
-      void memory().then((bytes) => {
-        console.log(`${now} packets: ${Math.round(bytes / (1 << 20))} MiB`);
-        if (now >= packets / 4) early ||= bytes;
+      if (count < next) return;
+      next += packets / SAMPLES;
+      const sample = heaps.push(Number.POSITIVE_INFINITY) - 1;
+      void memory().then(({ resident, heap }) => {
+        heaps[sample] = heap;
+        if (sample % 4 === 0)
+          console.log(`${count} packets: ${mebibytes(resident)} MiB, ${mebibytes(heap)} MiB of objects`);
       });
     },
   });
-  const late = await memory();
+  heaps.push((await memory()).heap);
+  /** @param {number} n */
+  const quarter = (n) => Math.min(...heaps.slice((heaps.length * (n - 1)) / 4, (heaps.length * n) / 4));
   console.log(`${sent.packets} packets of ${sent.sessions} sessions in ${Math.round((Date.now() - began) / 1000)} s`);
-  if (early && late - early > MAX_GROWTH_BYTES)
-    problems.push(`memory grew from ${early} to ${late} bytes while the load stayed the same`);
+  if (quarter(4) - quarter(2) > MAX_GROWTH_BYTES)
+    problems.push(`objects grew from ${mebibytes(quarter(2))} to ${mebibytes(quarter(4))} MiB under the same load`);
 
   const device = { clientId: 'afterwards', username: 'json+device', password: key, topic: 'dev/data' };
   const load = startLoad({

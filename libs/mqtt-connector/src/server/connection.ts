@@ -7,7 +7,7 @@ import { problemOf, refusalOfConnect } from './packet-rules.js';
 import { PublicationQueue, type Publication } from './publication-queue.js';
 import { Reason, REFUSAL_REASONS, Refusal } from './return-codes.js';
 import type { Ending, Session } from './session.js';
-import type { TimerWheel } from './timer-wheel.js';
+import type { Timed, TimerWheel } from './timer-wheel.js';
 
 /** A value of 1 MiB must pass with everything around it (manual 23.3). */
 export const MAX_PACKET_BYTES = 4 << 20;
@@ -16,8 +16,6 @@ const MAX_CONNECT_BYTES = 512 << 10;
 const CONNECT_WITHIN_MS = 10_000;
 /** What is parsed before it is asked whether to go on: a frame of a WebSocket may hold a million packets. */
 const PARSED_AT_ONCE_BYTES = 64 << 10;
-/** Publications of one connection that wait for the bus. */
-const MAX_UNANSWERED = { messages: 1000, bytes: 8 << 20 };
 /**
  * What the client has not read yet: beyond the first nothing is delivered, beyond the second nothing is read from it
  * that would have to be answered, beyond the third it is cut off.
@@ -40,7 +38,7 @@ function flushAll(): void {
 }
 
 /** One client: parses its packets, answers what the protocol alone decides, and hands the rest to its session. */
-export class Connection {
+export class Connection implements Timed {
   /** 3, 4 or 5; 4 until CONNECT tells. */
   protocolVersion = 4;
   /** The client has proved by a certificate who it is (manual 6.3.4). */
@@ -51,10 +49,10 @@ export class Connection {
   private readonly publications = new PublicationQueue();
   private readonly accepted = Date.now();
   private lastSeen = this.accepted;
+  /** Seconds; 0 for no check. */
+  private keepAlive = 0;
   /** Bytes that came before CONNECT was complete. */
   private received = 0;
-  /** Packet ids of QoS 2 that the client has not released. */
-  private readonly unreleased = new Set<number>();
   /** A client with a small buffer might not have room for a text (MQTT 5, 3.14.2.2.3). */
   private takesReasons = true;
   private holds = 0;
@@ -84,14 +82,34 @@ export class Connection {
     stream.on('drain', () => this.becameWritable());
     stream.on('error', () => stream.destroy());
     stream.on('close', () => this.ended({ description: 'the connection was closed by the client or the network' }));
-    wheel.add({
-      deadline: () => (this.state === 'new' ? this.accepted + CONNECT_WITHIN_MS : undefined),
-      expired: () => this.close({ description: 'no CONNECT in time' }),
-    });
+    wheel.add(this);
   }
 
   get closed(): boolean {
     return this.state === 'closed';
+  }
+
+  /** For the wheel alone. */
+  deadline(): number | undefined {
+    if (this.state === 'new') return this.accepted + CONNECT_WITHIN_MS;
+    if (this.state !== 'open' || this.keepAlive === 0) return undefined;
+    // While the server does not read, the client's silence is not its own, unless it does not read either.
+    const read = this.written - this.link.stream.writableLength;
+    if (this.holds > 0 && (this.holds !== Hold.Output || read > this.read)) this.lastSeen = Date.now();
+    this.read = read;
+    return this.lastSeen + this.keepAlive * 1500;
+  }
+
+  /** For the wheel alone. */
+  expired(): void {
+    this.close(
+      this.state === 'new'
+        ? { description: 'no CONNECT in time' }
+        : {
+            description: `nothing was received for 1.5 times the keep alive of ${this.keepAlive} s`,
+            reason: Reason.KeepAliveTimeout,
+          },
+    );
   }
 
   get secure(): boolean {
@@ -134,15 +152,8 @@ export class Connection {
         sharedSubscriptionAvailable: false,
       },
     });
-    if (keepAlive > 0)
-      this.wheel.add({
-        deadline: () => this.silenceDeadline(keepAlive * 1500),
-        expired: () =>
-          this.close({
-            description: `nothing was received for 1.5 times the keep alive of ${keepAlive} s`,
-            reason: Reason.KeepAliveTimeout,
-          }),
-      });
+    this.keepAlive = keepAlive;
+    this.wheel.add(this);
     for (const packet of this.early.splice(0)) this.onPacket(packet);
     this.release(Hold.Connecting);
   }
@@ -196,7 +207,7 @@ export class Connection {
     if (reason !== undefined && this.protocolVersion === 5) {
       publication.reason = reason;
       // Refused, it is not released: its id is free (MQTT 5, 4.3.3).
-      if (publication.qos === 2) this.unreleased.delete(publication.packetId);
+      if (publication.qos === 2) this.publications.releaseId(publication.packetId);
     }
     this.schedule();
   }
@@ -250,12 +261,7 @@ export class Connection {
       this.written += data.length;
       if (stream.writableLength > OUTPUT_BYTES.silent) this.hold(Hold.Output);
     }
-    if (
-      (this.holds & Hold.Unanswered) !== 0 &&
-      this.publications.length <= MAX_UNANSWERED.messages / 2 &&
-      this.publications.bytes <= MAX_UNANSWERED.bytes / 2
-    )
-      this.release(Hold.Unanswered);
+    if ((this.holds & Hold.Unanswered) !== 0 && this.publications.drained) this.release(Hold.Unanswered);
     if (this.writable && this.link.stream.writableLength <= OUTPUT_BYTES.full) this.becameWritable();
   }
 
@@ -271,15 +277,6 @@ export class Connection {
     const listener = this.writable;
     delete this.writable;
     if (!this.closed) listener?.();
-  }
-
-  // While the server does not read, the client's silence is not its own, unless it does not read either.
-  private silenceDeadline(allowedMs: number): number | undefined {
-    if (this.closed) return undefined;
-    const read = this.written - this.link.stream.writableLength;
-    if (this.holds > 0 && (this.holds !== Hold.Output || read > this.read)) this.lastSeen = Date.now();
-    this.read = read;
-    return this.lastSeen + allowedMs;
   }
 
   private reasonString(text: string | undefined): { properties?: { reasonString: string } } {
@@ -355,22 +352,16 @@ export class Connection {
       case 'publish': {
         const { topic, qos, messageId, payload } = packet;
         const publication = this.publications.add(messageId ?? 0, qos, payload.length);
-        // Sent again before it is released: it is answered again when the first is, and nothing else (MQTT 3.1.1, 4.3.3).
-        if (qos === 2 && this.unreleased.has(messageId!)) {
-          this.acknowledge(publication);
-          return;
-        }
-        if (qos === 2) this.unreleased.add(messageId!);
-        if (this.publications.length >= MAX_UNANSWERED.messages || this.publications.bytes >= MAX_UNANSWERED.bytes)
-          this.hold(Hold.Unanswered);
-        session.publish(topic, payload as Buffer, publication, packet.properties);
+        if (this.publications.full) this.hold(Hold.Unanswered);
+        if (!this.publications.openId(publication)) this.acknowledge(publication);
+        else session.publish(topic, payload as Buffer, publication, packet.properties);
         break;
       }
       case 'puback':
         session.acknowledged(packet.messageId!);
         break;
       case 'pubrel': {
-        const known = this.unreleased.delete(packet.messageId!);
+        const known = this.publications.releaseId(packet.messageId!);
         this.sendPacket({
           cmd: 'pubcomp',
           messageId: packet.messageId!,
@@ -401,6 +392,7 @@ export class Connection {
     this.early = [];
     this.output = [];
     this.ending = ending;
+    this.wheel.remove(this);
     for (const listener of this.endListeners.splice(0)) listener(ending);
   }
 }

@@ -14,18 +14,29 @@ export interface Publication {
 const PUBACK = 0x40;
 const PUBREC = 0x50;
 
+/** Of one connection, that wait for the bus. */
+const MOST = { messages: 1000, bytes: 8 << 20 };
+
 /** Publications are answered in the order in which they came (MQTT 3.1.1, 4.6), whatever order they are done in. */
 export class PublicationQueue {
+  /** Packet ids of QoS 2 that the client has not released. */
+  private readonly unreleased = new Set<number>();
   private queue: Publication[] = [];
   private head = 0;
   private heldBytes = 0;
 
-  get length(): number {
+  private get length(): number {
     return this.queue.length - this.head;
   }
 
-  get bytes(): number {
-    return this.heldBytes;
+  /** No more should be read. */
+  get full(): boolean {
+    return this.length >= MOST.messages || this.heldBytes >= MOST.bytes;
+  }
+
+  /** More may be read again. */
+  get drained(): boolean {
+    return this.length <= MOST.messages / 2 && this.heldBytes <= MOST.bytes / 2;
   }
 
   add(packetId: number, qos: 0 | 1 | 2, bytes: number): Publication {
@@ -33,6 +44,22 @@ export class PublicationQueue {
     this.queue.push(publication);
     this.heldBytes += bytes;
     return publication;
+  }
+
+  /**
+   * Opens the packet id of a publication with QoS 2. False when it is open: the publication is sent again, and is
+   * answered when the first is, and nothing else (MQTT 3.1.1, 4.3.3).
+   */
+  openId({ qos, packetId }: Publication): boolean {
+    if (qos < 2) return true;
+    if (this.unreleased.has(packetId)) return false;
+    this.unreleased.add(packetId);
+    return true;
+  }
+
+  /** @returns false when the packet id was not open. */
+  releaseId(packetId: number): boolean {
+    return this.unreleased.delete(packetId);
   }
 
   /** The packets that answer what is done at the front, in one buffer; undefined when there are none. */

@@ -11,7 +11,8 @@ export interface Timed {
 
 /** One timer for all connections: a deadline that moves with every packet costs nothing until it would be due. */
 export class TimerWheel {
-  private readonly slots: Timed[][] = Array.from({ length: SLOTS }, () => []);
+  private readonly slots = Array.from({ length: SLOTS }, () => new Set<Timed>());
+  private readonly places = new Map<Timed, Set<Timed>>();
   private position = 0;
   private timer?: NodeJS.Timeout;
 
@@ -23,20 +24,30 @@ export class TimerWheel {
     clearInterval(this.timer);
   }
 
+  /** Watches the item, by the deadline that it has now. */
   add(item: Timed): void {
+    this.remove(item);
     const deadline = item.deadline();
     if (deadline === undefined) return;
     const ticks = Math.ceil((deadline - Date.now()) / TICK_MS);
-    this.slots[(this.position + Math.min(Math.max(ticks, 1), SLOTS - 1)) % SLOTS]!.push(item);
+    const slot = this.slots[(this.position + Math.min(Math.max(ticks, 1), SLOTS - 1)) % SLOTS]!;
+    slot.add(item);
+    this.places.set(item, slot);
+  }
+
+  remove(item: Timed): void {
+    this.places.get(item)?.delete(item);
+    this.places.delete(item);
   }
 
   private tick(): void {
     this.position = (this.position + 1) % SLOTS;
     const due = this.slots[this.position]!;
-    if (due.length === 0) return;
-    this.slots[this.position] = [];
+    if (due.size === 0) return;
+    this.slots[this.position] = new Set();
     const now = Date.now();
     for (const item of due) {
+      this.places.delete(item);
       const deadline = item.deadline();
       if (deadline === undefined) continue;
       if (deadline <= now) item.expired();
