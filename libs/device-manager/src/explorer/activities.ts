@@ -3,15 +3,27 @@ import type { ActivityStateEvent } from '../contract.js';
 
 export const ACTIVITY_STATES = ['SILENT', 'ACTIVE', 'UNKNOWN'] as const;
 
-/** Writes the last state of each device and rule, and what the states of a device amount to (manual 9.2.3). */
+/**
+ * Writes the last state of each device and rule, and what the states of a device amount to (manual 9.2.3). To be called
+ * before rows of `device_states` are locked: whoever changes a device locks its row first, and then that of its state.
+ */
 export async function writeActivities(
   manager: EntityManager,
   events: Array<ActivityStateEvent & { tenantId: string }>,
 ): Promise<void> {
   if (events.length === 0) return;
+  // Devices that are unknown, or deleted meanwhile, have no row; the lock lets none go before its states are written.
+  const devices = (await manager.query(
+    `SELECT d.tenant_id, d.id
+     FROM (SELECT DISTINCT * FROM unnest($1::text[], $2::text[]) AS k (tenant_id, id)) k
+     JOIN devices d ON d.tenant_id = k.tenant_id AND d.id = k.id
+     ORDER BY d.tenant_id, d.id FOR KEY SHARE OF d`,
+    [events.map(({ tenantId }) => tenantId), events.map(({ deviceId }) => deviceId)],
+  )) as Array<{ tenant_id: string; id: string }>;
+  const known = new Set(devices.map((device) => `${device.tenant_id}\n${device.id}`));
   const last = [
     ...new Map(events.map((each) => [`${each.tenantId}\n${each.deviceId}\n${each.ruleId}`, each])).values(),
-  ];
+  ].filter(({ tenantId, deviceId }) => known.has(`${tenantId}\n${deviceId}`));
   const parameters = [
     last.map(({ tenantId }) => tenantId),
     last.map(({ deviceId }) => deviceId),
@@ -25,12 +37,8 @@ export async function writeActivities(
      WHERE v.state IS NULL AND a.tenant_id = v.tenant_id AND a.device_id = v.device_id AND a.rule_id = v.rule_id`,
     parameters,
   );
-  // The rows of the devices are locked: none of them is deleted between the look and the insertion.
   await manager.query(
-    `WITH known AS (
-       SELECT v.* FROM ${given} JOIN devices d ON d.tenant_id = v.tenant_id AND d.id = v.device_id
-       WHERE v.state IS NOT NULL FOR KEY SHARE OF d)
-     INSERT INTO activities (tenant_id, device_id, rule_id, state, updated) SELECT * FROM known
+    `INSERT INTO activities (tenant_id, device_id, rule_id, state, updated) SELECT * FROM ${given} WHERE v.state IS NOT NULL
      ON CONFLICT (tenant_id, device_id, rule_id) DO UPDATE SET state = excluded.state, updated = excluded.updated`,
     parameters,
   );

@@ -67,8 +67,8 @@ export const deviceStatesReader = (bus: Bus, database: Database, audit: Audit): 
             activities.push({ ...(JSON.parse(item.body) as ActivityStateEvent), tenantId });
         }
       const told = await telemetry.write(manager, audit);
-      await writeStates(manager, heard.devices());
       await writeActivities(manager, activities);
+      await writeStates(manager, heard.devices());
       return told;
     },
   });
