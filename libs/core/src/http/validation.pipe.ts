@@ -11,20 +11,25 @@ function flatten(errors: ValidationError[], path = ''): FieldError[] {
   });
 }
 
-/** Most levels, and objects and lists, of a body that is checked against a DTO: the check is recursive and heavy. */
+/** Most levels, objects and lists, and values of any kind of a body that is checked against a DTO: the check is recursive and heavy. */
 const MAX_LEVELS = 100;
 const MAX_OBJECTS = 10_000;
+const MAX_VALUES = 100_000;
 
 function checkSize(body: unknown): void {
   let level = [body];
   let count = 0;
+  let values = 0;
   for (let depth = 0; level.length > 0; depth++) {
     if (depth > MAX_LEVELS) throw invalidParameter('body', `at most ${MAX_LEVELS} levels`);
     const below: unknown[] = [];
     for (const each of level) {
       if (typeof each !== 'object' || each === null) continue;
       if (++count > MAX_OBJECTS) throw invalidParameter('body', `at most ${MAX_OBJECTS} objects and lists`);
-      for (const member of Object.values(each)) if (typeof member === 'object') below.push(member);
+      const members: unknown[] = Object.values(each);
+      values += members.length;
+      if (values > MAX_VALUES) throw invalidParameter('body', `at most ${MAX_VALUES} values`);
+      for (const member of members) if (typeof member === 'object') below.push(member);
     }
     level = below;
   }

@@ -188,6 +188,7 @@ describe('registration', () => {
     for (const body of [
       `{"id":"${id}","properties":{"a":${'['.repeat(100_000)}${']'.repeat(100_000)}}}`,
       `{"id":"${id}","interfaces":[${'{},'.repeat(1_000_000)}{}]}`,
+      `{"id":"${id}","tags":[${'"a",'.repeat(1_000_000)}"a"]}`,
     ])
       expect((await api.post(DEVICES, body)).status).toBe(400);
   });
