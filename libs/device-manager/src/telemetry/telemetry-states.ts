@@ -88,30 +88,25 @@ interface State {
 }
 
 function merge(known: string | null, { messages }: Told): State {
-  let values = known === null || messages[0]!.replaces ? {} : (JSON.parse(known) as Values);
-  let text = known !== null && !messages[0]!.replaces ? known : '{}';
-  let full = false;
-  let last: { status: unknown; message: unknown; timestamp: string } | undefined;
-  let pending = values;
-  const parsed = messages.map(({ body }) => JSON.parse(body) as DataMessage);
-  for (const { value, timestamp } of parsed) {
-    const { status, message, ...telemetries } = value as Values;
-    last = { status, message, timestamp };
-    pending = { ...pending, ...telemetries };
-  }
-  const merged = JSON.stringify(pending);
-  if (Buffer.byteLength(merged) <= MAX_STATE_BYTES) text = merged;
-  else {
+  const parsed = messages.map(({ body }) => {
+    const { value = {}, timestamp } = JSON.parse(body) as DataMessage;
+    const { status, message, ...telemetries } = value;
+    return { status, message, telemetries, timestamp };
+  });
+  const before = known === null || messages[0]!.replaces ? '{}' : known;
+  let values = JSON.parse(before) as Values;
+  let text = JSON.stringify(parsed.reduce((all, { telemetries }) => ({ ...all, ...telemetries }), values));
+  const full = Buffer.byteLength(text) > MAX_STATE_BYTES;
+  if (full) {
     // Message by message: those that fit are taken.
-    for (const { value } of parsed) {
-      const { status: _status, message: _message, ...telemetries } = value as Values;
+    text = before;
+    for (const { telemetries } of parsed) {
       const next = { ...values, ...telemetries };
       const nextText = JSON.stringify(next);
-      if (Buffer.byteLength(nextText) > MAX_STATE_BYTES) full = true;
-      else [values, text] = [next, nextText];
+      if (Buffer.byteLength(nextText) <= MAX_STATE_BYTES) [values, text] = [next, nextText];
     }
   }
-  const { status, message, timestamp } = last!;
+  const { status, message, timestamp } = parsed.at(-1)!;
   return {
     text,
     status: String(status),
