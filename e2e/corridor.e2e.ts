@@ -1,6 +1,9 @@
 import { execFile } from 'node:child_process';
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
+import type { IncomingMessage } from 'node:http';
+import { get } from 'node:https';
 import { promisify } from 'node:util';
 import { eventually } from '@orrery/core/testing';
 import { findMosquittoClients } from '../tools/services/mosquitto.mjs';
@@ -360,6 +363,37 @@ describe.each([
       true,
     );
     expect(JSON.stringify(entries)).toContain('connector/v1/nodes/x/data');
+    await client.endAsync();
+  });
+
+  it('MQT-031 a device connects over WebSocket, where REST is answered over TLS too', async () => {
+    const client = await e2e.mqtt({
+      protocol: 'wss',
+      port: e2e.platform.httpsPort,
+      path: '/mqtt',
+      ca: e2e.ca,
+      clientId: 'web-socket',
+      username: 'json+device',
+      password: e2e.apiKey,
+    });
+    await client.publishAsync('dev/data', '{"value":{"webSocket":true}}', { qos: 1 });
+    await stored('urn:lo:nsid:mqtt:web-socket');
+    const path = '/api/v1/deviceMgt/devices/urn:lo:nsid:mqtt:web-socket';
+    const read = get({
+      host: 'localhost',
+      port: e2e.platform.httpsPort,
+      path,
+      ca: e2e.ca,
+      headers: { 'x-api-key': e2e.apiKey },
+    });
+    const [answer] = (await once(read, 'response')) as [IncomingMessage];
+    const body = JSON.parse(Buffer.concat((await answer.toArray()) as Buffer[]).toString()) as Json;
+    expect([answer.statusCode, body['id']]).toEqual([200, 'urn:lo:nsid:mqtt:web-socket']);
+    const { activity } = (body['interfaces'] as Json[])[0]! as { activity: Json };
+    expect(activity).toMatchObject({
+      remoteAddress: expect.stringMatching(/^(127\.0\.0\.1|::1)\/\d+$/),
+      security: { secured: true },
+    });
     await client.endAsync();
   });
 

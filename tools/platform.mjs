@@ -158,15 +158,14 @@ export async function startPlatform({
       const ports = {};
       for (const service of SERVICES)
         for (let replica = 0; replica < replicas; replica++) {
-          // Two processes cannot listen on one port here: further connectors get ports of their own.
-          const own =
-            service === 'mqtt-connector' && replica > 0
-              ? {
-                  ORRERY_HTTPS_PORT: String(await freePort()),
-                  ORRERY_MQTT_PORT: String(await freePort()),
-                  ORRERY_MQTTS_PORT: String(await freePort()),
-                }
-              : {};
+          /** @type {NodeJS.ProcessEnv} */
+          const own = {};
+          // HTTPS is the gateway's; and two processes cannot listen on one port: further connectors get others.
+          if (service === 'mqtt-connector') own.ORRERY_HTTPS_PORT = String(await freePort());
+          if (service === 'mqtt-connector' && replica > 0) {
+            own.ORRERY_MQTT_PORT = String(await freePort());
+            own.ORRERY_MQTTS_PORT = String(await freePort());
+          }
           const started = await add(replicas > 1 ? `${service}-${replica + 1}` : service, [app(service)], own);
           if (own.ORRERY_MQTT_PORT)
             log(`${started.name}: MQTT on ${own.ORRERY_MQTT_PORT}, MQTT over TLS on ${own.ORRERY_MQTTS_PORT}`);

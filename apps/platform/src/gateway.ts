@@ -1,7 +1,10 @@
 import httpProxy from '@fastify/http-proxy';
+import { loadConfig } from '@orrery/core/config';
+import { acceptUpgrades, serveHttps } from '@orrery/core/http';
 import { createLogger } from '@orrery/core/telemetry';
 import { fastify } from 'fastify';
 import { services } from './services.js';
+import { passWebSocket } from './web-socket-proxy.js';
 
 // One address for services that run one process each, as an ingress does it in a cluster: the path decides the service.
 // ORRERY_GATEWAY_ROUTES names where each service answers: `store=http://127.0.0.1:9001|http://127.0.0.1:9002,...`.
@@ -64,8 +67,17 @@ server.get('/health/ready', async (_request, reply) => {
 });
 server.get('/health/live', () => ({ status: 'up' }));
 server.setNotFoundHandler((_request, reply) => reply.status(404).send({ code: 'NOT_FOUND', message: 'Not found' }));
+const mqttConnectors = targets.get('mqtt-connector') ?? [];
+let connections = 0;
+acceptUpgrades(server.server, (request, socket, head) => {
+  const upstream = mqttConnectors[connections++ % mqttConnectors.length];
+  if (upstream === undefined) socket.end('HTTP/1.1 404 Not Found\r\nConnection: close\r\n\r\n');
+  else passWebSocket(request, socket, head, upstream);
+});
+const listenHttps = await serveHttps(server, loadConfig(), logger);
 const port = Number(process.env['ORRERY_HTTP_PORT'] ?? 8080);
 await server.listen({ port, host: process.env['ORRERY_BIND_ADDRESS'] ?? '0.0.0.0' });
+await listenHttps();
 logger.info({ port, services: [...targets.keys()] }, 'started');
 for (const signal of ['SIGTERM', 'SIGINT'] as const)
   process.once(signal, () => void server.close().then(() => process.exit(0)));

@@ -12,7 +12,7 @@ export const isSecretKey = (text: string): boolean => /^[A-Za-z0-9+/]{43}=$/.tes
 export const configSchema = z.object({
   ORRERY_HTTP_PORT: port(8080).describe('REST API, OpenAPI at `/swagger-ui`, health and metrics. 0 takes a free port.'),
   ORRERY_HTTPS_PORT: port(8443).describe(
-    'The same over TLS, and MQTT over WebSocket at `/mqtt`. Listened on by the process that serves MQTT. 0 takes a free port.',
+    'The same over TLS, and MQTT over WebSocket at `/mqtt`, which the HTTP port takes from TLS proxies in private networks too. Listened on by the process that serves MQTT. 0 takes a free port.',
   ),
   ORRERY_MQTT_PORT: port(1883).describe('MQTT without encryption, device mode only.'),
   ORRERY_MQTTS_PORT: port(8883).describe('MQTT over TLS, all modes.'),
