@@ -77,6 +77,19 @@ describe('lwm2m', () => {
     expect((await post({ endpointName: 'managed', bootstrap: { managed: true } })).body.status).toBe('REGISTERED');
   });
 
+  it('has secrets of up to 64 bytes, in hexadecimal or as text', async () => {
+    let count = 0;
+    const secretOf = (secret: string) =>
+      post({
+        endpointName: `secret${++count}`,
+        security: { mode: 'PSK', pskInfo: { identity: `secret${count}`, secret } },
+      });
+    for (const secret of ['x'.repeat(65), 'é'.repeat(33), 'a'.repeat(127), 'ab'.repeat(65)])
+      expect([secret, refusal(await secretOf(secret))]).toEqual([secret, badDefinition('security.pskInfo.secret')]);
+    for (const secret of ['x'.repeat(64), 'é'.repeat(32), 'a'.repeat(63), 'aB'.repeat(64)])
+      expect([secret, (await secretOf(secret)).status]).toEqual([secret, 201]);
+  });
+
   it('DEV-072 leaves the credentials of a managed device to the bootstrap server', async () => {
     const managed = { bootstrap: { managed: true } };
     expect(refusal(await post({ endpointName: 'm1', ...managed, security: PSK }))).toEqual(badDefinition('security'));

@@ -5,6 +5,13 @@ import { DefinitionFields } from './definition-fields.js';
 // Endpoint names need not be URNs: those of the manual's own examples are not (7.4.2).
 const isEndpointName = (text: string): boolean => isText(text, 1, 256);
 
+const MAX_PSK_BYTES = 64;
+
+/** An even number of hexadecimal digits are the bytes of the key; any other text is its UTF-8 bytes. */
+const isSecret = (text: string): boolean =>
+  isText(text, 1, 2 * MAX_PSK_BYTES) &&
+  Buffer.byteLength(text, /^([0-9A-F]{2})+$/i.test(text) ? 'hex' : 'utf8') <= MAX_PSK_BYTES;
+
 /** Credentials of the device (manual 5.5.4.2), with lengths that every implementation supports (RFC 4279, 5.3). */
 function readSecurity(fields: DefinitionFields, hasSecret: boolean): { security?: Definition; secret?: string } {
   const security = fields.object('security');
@@ -15,7 +22,7 @@ function readSecurity(fields: DefinitionFields, hasSecret: boolean): { security?
   const secret =
     hasSecret && !psk?.given('secret')
       ? undefined
-      : psk?.text('secret', 'up to 64 bytes: hexadecimal, or else text', (text) => isText(text, 1, 128));
+      : psk?.text('secret', `1 to ${MAX_PSK_BYTES} bytes: hexadecimal, or else text`, isSecret);
   return { security: { mode, pskInfo: { identity } }, ...(secret === undefined ? {} : { secret }) };
 }
 
