@@ -48,7 +48,7 @@ export class DeviceMode implements Mode {
     this.reports = new NodeReports(bus, CONNECTOR);
     this.sessions = new DeviceSessions(bus, directory);
     this.liveness = new Liveness(bus, () =>
-      this.sessions.endAll({ description: 'this instance was not seen in time', reason: Reason.Unavailable }),
+      this.sessions.endAll({ description: 'this instance was not seen in time', reason: Reason.ServerBusy }),
     );
     this.tools = {
       partitions: bus.partitions,

@@ -18,7 +18,8 @@ export const Reason = {
   ProtocolError: 0x82,
   ImplementationSpecific: 0x83,
   NotAuthorized: 0x87,
-  Unavailable: 0x88,
+  // 0x88 is for CONNACK alone.
+  ServerBusy: 0x89,
   ShuttingDown: 0x8b,
   BadAuthenticationMethod: 0x8c,
   KeepAliveTimeout: 0x8d,
