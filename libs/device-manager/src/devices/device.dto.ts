@@ -1,4 +1,4 @@
-import { Type } from 'class-transformer';
+import { Transform, Type } from 'class-transformer';
 import { IsArray, IsObject, IsOptional, Matches, ValidateBy, ValidateNested } from 'class-validator';
 import { checkStreamId, DEVICE_ID } from '@orrery/core/messages';
 import { CreateInterfaceDto, interfaceView, type InterfaceView } from '../interfaces/interface.dto.js';
@@ -75,6 +75,8 @@ export class UpdateDeviceDto {
   @IsText(1, 256, { each: true })
   tags?: string[] | null;
 
+  // As it came: class-transformer would leave out names such as toString.
+  @Transform(({ obj }: { obj: UpdateDeviceDto }) => obj.properties)
   @IsOptional()
   @IsProperties()
   properties?: Record<string, string> | null;

@@ -149,6 +149,18 @@ describe('registration', () => {
     expect(byId.body.group).toEqual({ id: lyon.body.id, path: '/france/lyon' });
   });
 
+  it('keeps properties whatever they are called', async () => {
+    const path = `${DEVICES}/urn:lo:nsid:sensor:names`;
+    const properties = Object.fromEntries(
+      ['toString', 'valueOf', 'then', 'length', 'é.à b'].map((name) => [name, name]),
+    );
+    await api.post(DEVICES, { id: 'urn:lo:nsid:sensor:names', properties });
+    expect((await api.get<DeviceView>(path)).body.properties).toEqual(properties);
+    const fewer = { hasOwnProperty: '', toJSON: 'x' };
+    expect((await api.patch<DeviceView>(path, { properties: fewer })).body.properties).toEqual(fewer);
+    expect((await api.patch<DeviceView>(path, { name: 'n' })).body.properties).toEqual(fewer);
+  });
+
   it('DEV-008 DEV-018 names each field that has another shape', async () => {
     const id = 'urn:lo:nsid:sensor:wrong';
     const wrong: Array<[Record<string, unknown>, string]> = [
