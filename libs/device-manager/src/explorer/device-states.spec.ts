@@ -1,4 +1,3 @@
-import { Client } from 'pg';
 import { eventually, type TestPlatform } from '@orrery/core/testing';
 import { type Fleet, type Fleets, startFleets } from './testing/fleet.js';
 
@@ -78,24 +77,18 @@ describe('the state of devices', () => {
   it('waits for a device that is being changed, and not the other way round', async () => {
     const fleet = fleets.fleet();
     await fleet.device('d');
-    const other = new Client({ connectionString: fleets.backend.config.DATABASE_URL });
-    await other.connect();
+    const { query } = fleets.backend;
+    await query('BEGIN');
     try {
-      await other.query(`SET search_path = device_manager; SET lock_timeout = '500ms'; BEGIN`);
-      await other.query('SELECT 1 FROM devices WHERE id = $1 FOR UPDATE', [fleet.id('d')]);
+      await query(`SET LOCAL lock_timeout = '500ms'`);
+      await query('SELECT 1 FROM device_manager.devices WHERE id = $1 FOR UPDATE', [fleet.id('d')]);
       await fleet.lostMessages('d', 0.5);
       await fleet.activity('d', 'r', 'SILENT');
-      await eventually(async () => {
-        const waiting = await fleets.backend.query(
-          `SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()`,
-        );
-        return waiting.length > 0;
-      });
+      await eventually(async () => (await query('SELECT 1 FROM pg_locks WHERE NOT granted')).length > 0);
       // As the trigger of a static location does.
-      await other.query(`UPDATE device_states SET static_since = now() WHERE device_id = $1`, [fleet.id('d')]);
-      await other.query('COMMIT');
+      await query('UPDATE device_manager.device_states SET static_since = now() WHERE device_id = $1', [fleet.id('d')]);
     } finally {
-      await other.end();
+      await query('ROLLBACK');
     }
     await eventually(async () => (await fleet.one('d')).aggregatedActivityState === 'SILENT');
   });
