@@ -266,6 +266,19 @@ describe('FIFOs', () => {
     expect(fifos.left('acme', 'put')).toEqual(['{"hello":1}']);
   });
 
+  it('acknowledges a publication when the FIFO has it, however long that takes', async () => {
+    fifos.create('acme', 'failing');
+    const client = await application('failing', { roles: ['BUS_R', 'BUS_W'] });
+    fifos.failing = true;
+    client.publish('fifo/failing', 'one', 1);
+    client.publish('fifo/failing', 'two', 2);
+    await eventually(() => fifos.failures >= 2);
+    expect(client.packets).toEqual([]);
+    fifos.failing = false;
+    expect([(await client.next('puback')).messageId, (await client.next('puback')).messageId]).toEqual([1, 2]);
+    expect(fifos.left('acme', 'failing')).toEqual(['one', 'two']);
+  });
+
   it('bounds what it keeps for a client that does not read', async () => {
     fifos.create('acme', 'unread');
     const client = await application('unread');

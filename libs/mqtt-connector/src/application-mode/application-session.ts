@@ -1,7 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { InvalidArgumentError } from '@nats-io/transport-node';
 import type { IConnectPacket, ISubscribePacket, ISubscription, IUnsubscribePacket } from 'mqtt-packet';
 import type { Role } from '@orrery/core/auth';
-import { type Bus, callRpc, RpcError, RpcUnavailableError } from '@orrery/core/bus';
+import { type Bus, callRpc, RpcError } from '@orrery/core/bus';
 import { fifoPublish } from '@orrery/routing/contract';
 import type { DataPublisher } from '../data/data-publisher.js';
 import { readJson } from '../data/published-data.js';
@@ -27,6 +28,11 @@ export interface ApplicationTools {
   data: DataPublisher;
   fifos: FifoConsumers;
 }
+
+/** No FIFO takes the message, also later: routing says so, or the bus, when it is larger than that takes. */
+const isBadMessage = (error: unknown): boolean =>
+  (error instanceof RpcError && error.code === 'GENERIC_INVALID_PARAMETER_ERROR') ||
+  error instanceof InvalidArgumentError;
 
 /** A business application's MQTT session (manual 16.2.2). */
 export class ApplicationSession implements Session, FifoReceiver {
@@ -159,13 +165,15 @@ export class ApplicationSession implements Session, FifoReceiver {
         this.connection.acknowledge(publication);
         return;
       } catch (error) {
-        if (error instanceof RpcUnavailableError) {
+        if (error instanceof RpcError && error.code === 'NOT_FOUND')
+          this.refuseTopic('fifo_not_found', topic, 'cannot publish, there is no FIFO for');
+        else if (isBadMessage(error))
+          this.refuseTopic('publication_failed', topic, `cannot publish (${String(error)}) on`);
+        else {
+          // Nobody answers at the moment, or who does cannot write it: what is not kept is not acknowledged.
           await delay(RETRY_MS);
           continue;
         }
-        if (error instanceof RpcError && error.code === 'NOT_FOUND')
-          this.refuseTopic('fifo_not_found', topic, 'cannot publish, there is no FIFO for');
-        else this.refuseTopic('publication_failed', topic, `cannot publish (${String(error)}) on`);
         this.connection.acknowledge(publication);
         return;
       }

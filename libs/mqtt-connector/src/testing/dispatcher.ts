@@ -24,6 +24,10 @@ export class Dispatcher {
   readonly fifos = new Map<string, { id: number; messages: Stored[] }>();
   readonly subscriptions = new Map<string, FifoSubscription>();
   readonly requests: Array<{ method: string; request: unknown }> = [];
+  /** How often its database was away. */
+  failures = 0;
+  /** Its database is away. */
+  failing = false;
   private seq = 0;
   private servers: Array<{ unsubscribe(): void }> = [];
 
@@ -33,6 +37,7 @@ export class Dispatcher {
     const { bus } = this;
     this.servers.push(
       serveRpc(bus, fifoPublish, ({ tenantId, fifoName, body }) => {
+        if (this.failing) throw new RpcError('INTERNAL_ERROR', `failure ${++this.failures}`);
         this.put(tenantId, fifoName, body);
         return {};
       }),
