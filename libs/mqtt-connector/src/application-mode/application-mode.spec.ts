@@ -279,6 +279,36 @@ describe('FIFOs', () => {
     expect(fifos.left('acme', 'failing')).toEqual(['one', 'two']);
   });
 
+  it.each<[string, Partial<ApiKeyIdentity>]>([
+    ['loses BUS_R', { roles: ['DATA_W'] }],
+    ['is restrained to other FIFOs', { fifos: ['other'] }],
+    ['is restrained at all', { fifos: ['other', 'lost'] }],
+  ])('ends a session that consumes when its key %s', async (name, change) => {
+    fifos.create('acme', 'lost');
+    const client = await open();
+    const before: Partial<ApiKeyIdentity> = name.endsWith('other FIFOs') ? { fifos: ['lost'] } : {};
+    const { value } = around.keys.grant('acme', before);
+    await client.connect('application', value, 'loses');
+    await client.subscribe('fifo/lost');
+    around.keys.change(value, change);
+    await client.isClosed();
+    fifos.put('acme', 'lost', 'secret');
+    expect(client.packets).toEqual([]);
+  });
+
+  it('goes on when its key may be used for more, or for less that nobody consumes', async () => {
+    fifos.create('acme', 'kept');
+    const client = await open();
+    const { value } = around.keys.grant('acme', { fifos: ['kept'] });
+    await client.connect('application', value, 'gains');
+    await client.subscribe('fifo/kept');
+    around.keys.change(value, { fifos: ['kept', 'more'], roles: ['BUS_R', 'BUS_W'] });
+    around.keys.change(value, { fifos: [], roles: ['BUS_R'] });
+    await client.ping();
+    fifos.put('acme', 'kept', 'message');
+    expect((await received(client)).body).toBe('message');
+  });
+
   it('bounds what it keeps for a client that does not read', async () => {
     fifos.create('acme', 'unread');
     const client = await application('unread');

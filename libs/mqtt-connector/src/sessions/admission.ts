@@ -89,7 +89,8 @@ export class Admission {
     const holder: KeyHolder = {
       hash: found.hash,
       key: found.key,
-      permitted: (key) => permits(mode, key) && suffices(proof, key),
+      permitted: (key) =>
+        permits(mode, key) && suffices(proof, key) && (!mode.servesFifos || keepsFifos(holder.key, key)),
       revoked: () =>
         connection.close({
           description: 'the API key does not permit this session any more',
@@ -178,3 +179,10 @@ const restrained = (mode: Mode, key: ApiKeyIdentity): boolean => key.fifos.lengt
 
 const permits = (mode: Mode, key: ApiKeyIdentity): boolean =>
   !restrained(mode, key) && mode.roles.some((role) => key.roles.includes(role));
+
+/** A session may be subscribed to any FIFO that its key could be used for. */
+const keepsFifos = (before: ApiKeyIdentity, after: ApiKeyIdentity): boolean =>
+  !before.roles.includes('BUS_R') ||
+  (after.roles.includes('BUS_R') &&
+    (after.fifos.length === 0 ||
+      (before.fifos.length > 0 && before.fifos.every((fifoName) => after.fifos.includes(fifoName)))));
