@@ -7,6 +7,7 @@ import { metrics, registry, type Logger } from '../telemetry/index.js';
 import { serveApiDocumentation } from './api-documentation.js';
 import { authenticate, keyInBody, UnreadableBody } from './authorization.js';
 import { toApiError } from './error.filter.js';
+import { cutConnectionsAtClose } from './closing.js';
 import { ApiError } from './errors.js';
 import { limitRate } from './rate-limiting.js';
 
@@ -42,6 +43,7 @@ export function configureServer(
 ): void {
   const fastify = app.getHttpAdapter().getInstance() as unknown as FastifyInstance;
 
+  cutConnectionsAtClose(fastify, fastify.server);
   fastify.removeAllContentTypeParsers();
   fastify.addContentTypeParser(/^application\/(?:[\w.+-]*\+)?json/, { parseAs: 'string' }, (_request, body, done) => {
     if (body === '') return done(null, undefined);
