@@ -108,7 +108,7 @@ export class DeviceSessions {
 
   // For most, groups decide nothing but a field of messages: such a session asks when it next publishes.
   private onGroupChange({ tenantId }: GroupChange): void {
-    this.directory.forgetAll();
+    this.directory.forgetTenant(tenantId);
     for (const session of this.all())
       if (session.tenantId !== tenantId) continue;
       else if (session.watchesGroup) this.check(session);

@@ -87,6 +87,25 @@ describe('services that do not answer', () => {
   });
 });
 
+it("asks for the devices of a tenant again when its groups change, and for nobody else's", async () => {
+  const asked = (nodeId: string): number =>
+    around.inventory.requests.filter((request) => request.nodeId === nodeId).length;
+  // Registered by the first, remembered by the second.
+  await device('bystander');
+  await device('bystander');
+  const client = await RawClient.open(around.ports.plain);
+  clients.push(client);
+  await client.connect('json+device', around.keys.grant('busy').value, 'moved');
+  const before = [asked('moved'), asked('bystander')];
+  around.inventory.announceGroups('busy');
+  await eventually(() => {
+    client.publish('dev/data', '{"value":{}}');
+    return asked('moved') > before[0]!;
+  });
+  await device('bystander');
+  expect(asked('bystander')).toBe(before[1]);
+});
+
 describe('a bus that is full', () => {
   it('acknowledges nothing, stops reading, and goes on when there is room', async () => {
     const client = await device('too-fast');
