@@ -77,6 +77,8 @@ export class Listeners implements WebSocketEndpoint {
       webSocket.on('message', (_, isBinary) => {
         if (!isBinary) connection.close({ description: 'a text frame', reason: Reason.ProtocolError });
       });
+      // As of the other ports: a session without keep alive would outlive a client that vanishes without a word.
+      request.socket.setKeepAlive(true);
       webSocket.on('error', (error) => this.logger.debug({ error: error.message }, 'a WebSocket failed'));
       const connection = this.connect(webSocketLink(webSocket, request));
     });

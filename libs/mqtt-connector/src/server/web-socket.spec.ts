@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { Agent, request, type IncomingMessage } from 'node:http';
 import { Agent as SecureAgent, request as requestSecure } from 'node:https';
@@ -6,7 +7,7 @@ import { join } from 'node:path';
 import { connectAsync } from 'mqtt';
 import mqtt from 'mqtt-packet';
 import { createWebSocketStream, WebSocket, type ClientOptions } from 'ws';
-import { apiClient } from '@orrery/core/testing';
+import { apiClient, eventually } from '@orrery/core/testing';
 import { mqttConnector } from '../mqtt-connector.js';
 import { RawClient } from '../testing/raw-client.js';
 import { startSurroundings, type Surroundings } from '../testing/surroundings.js';
@@ -119,6 +120,23 @@ describe('MQTT over WebSocket', () => {
     const plain = await RawClient.open(around.ports.plain);
     clients.push(plain);
     expect(await plain.connect('json+device', bound, 'certified')).toBe(4);
+  });
+
+  // Linux tells it: 02 in the column `tr` is the timer of keep alive.
+  (existsSync('/proc/net/tcp') ? it : it.skip)('lets TCP find out that a client has vanished', async () => {
+    const client = await clientOn(wss());
+    await client.connect('json+device', key, 'vanishing', { keepalive: 0 });
+    await client.ping();
+    const port = `:${around.platform.httpsPort!.toString(16).toUpperCase().padStart(4, '0')}`;
+    await eventually(async () => {
+      const timers = (await readFile('/proc/net/tcp', 'utf8'))
+        .split('\n')
+        .map((line) => line.trim().split(/\s+/))
+        // Connected, and of the server.
+        .filter(([, local, , state]) => local?.endsWith(port) && state === '01')
+        .map(([, , , , , timer]) => timer!.slice(0, 2));
+      return timers.length > 0 && timers.every((timer) => timer === '02');
+    });
   });
 
   it('bounds what it holds of a client that it does not know yet', async () => {
