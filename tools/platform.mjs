@@ -98,6 +98,7 @@ export async function startPlatform({
   const processes = [];
   let stopping = false;
   const env = {
+    ORRERY_PUBLIC_URL: `http://localhost:${httpPort}`,
     ...given,
     DATABASE_URL: services.databaseUrl,
     NATS_URL: services.natsUrl,
