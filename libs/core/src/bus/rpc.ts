@@ -1,4 +1,5 @@
 import { RequestError, TimeoutError, type Subscription } from '@nats-io/transport-node';
+import { isErrorCode } from '../http/errors.js';
 import type { Bus } from './bus.js';
 
 /** Name and types of a question that one service answers for others: lives in the answering service's contract. */
@@ -11,7 +12,7 @@ export const defineRpc = <Request, Response>(service: string, method: string): R
   subject: `rpc.${service}.${method}`,
 });
 
-/** An answer that is an error: the code is one of the registry. */
+/** An answer that is an error: the code is one of the registry, or INTERNAL_ERROR when the request may succeed another time. */
 export class RpcError extends Error {
   constructor(
     readonly code: string,
@@ -70,16 +71,14 @@ export function serveRpc<Request, Response>(
         try {
           reply = { ok: await answer(message.json<Request>()) };
         } catch (failure) {
-          const known = failure as { code?: unknown; details?: unknown; message?: unknown };
-          if (typeof known.code !== 'string' || !/^[A-Z_0-9]+$/.test(known.code))
+          const { code, message: text, details } = failure as { code?: unknown; message?: unknown; details?: unknown };
+          if (typeof code === 'string' && isErrorCode(code))
+            reply = { error: { code, message: String(text), ...(details === undefined ? {} : { details }) } };
+          else {
+            // Databases and sockets have codes too: they are nobody else's, and do not tell what to do.
             bus.logger.error({ rpc: rpc.subject, error: failure }, 'a request of another service failed');
-          reply = {
-            error: {
-              code: typeof known.code === 'string' ? known.code : 'INTERNAL_ERROR',
-              message: typeof known.message === 'string' ? known.message : 'internal error',
-              ...(known.details === undefined ? {} : { details: known.details }),
-            },
-          };
+            reply = { error: { code: 'INTERNAL_ERROR', message: 'internal error' } };
+          }
         }
         message.respond(JSON.stringify(reply));
       })().catch((failure: unknown) =>
