@@ -2,6 +2,7 @@ import type { MigrationInterface, QueryRunner } from 'typeorm';
 import { Connectors1700000120000 } from './connectors/connectors.migration.js';
 import { DeviceAccess1700000170000 } from './device-access/device-access.migration.js';
 import { Explorer1700000130000 } from './explorer/explorer.migration.js';
+import { DeviceInterfaces1700000210000 } from './interfaces/device-interfaces.migration.js';
 import { NodeStatuses1700000140000 } from './sessions/node-statuses.migration.js';
 
 class Devices1700000100000 implements MigrationInterface {
@@ -92,4 +93,5 @@ export const migrations = [
   Explorer1700000130000,
   NodeStatuses1700000140000,
   DeviceAccess1700000170000,
+  DeviceInterfaces1700000210000,
 ];

@@ -2,6 +2,7 @@ import type { Database } from '@orrery/core/database';
 import { invalidParameter } from '@orrery/core/http';
 import { In } from 'typeorm';
 import { INTERFACE_STATUSES } from '../connectors/connector.js';
+import { expectsFew } from '../explorer/few-devices.js';
 import { devicesWith, Statement } from '../explorer/statement.js';
 import { checkQuery, type ListQuery, several, single } from '../list-query.js';
 import { type Bind, compileRsql } from '../rsql/rsql.js';
@@ -11,7 +12,7 @@ import { DEVICE_FILTER } from './device-filter.js';
 /** What a list of devices asks for (manual 5.3.2.1). */
 export interface DeviceList {
   where: Condition[];
-  order: string[];
+  order: Order;
   fields: Set<string>;
   limit: number;
   offset: number;
@@ -40,28 +41,71 @@ const FIELDS = [
 
 type Direction = 'ASC' | 'DESC';
 
-// A device with several interfaces is placed by the lowest value when ascending, by the highest when descending.
-const ofInterfaces =
-  (column: string) =>
-  (direction: Direction): string =>
-    `${direction === 'ASC' ? 'min' : 'max'}(i.${column}) ${direction} NULLS LAST`;
+interface Stretch {
+  where: string;
+  by: string;
+}
+
+interface Sort {
+  by: string;
+  /** The same order in stretches that follow each other, where one index does not have it as a whole. */
+  stretches?: Stretch[];
+}
+
+interface Order {
+  by: string[];
+  stretches?: Array<{ where: string; by: string[] }>;
+}
+
 const ofDevice =
   (column: string) =>
-  (direction: Direction): string =>
-    `${column} ${direction}`;
+  (direction: Direction): Sort => ({ by: `${column} ${direction}` });
 
-const SORTS: Record<string, (direction: Direction) => string> = {
+// What is missing comes last in both directions: an index of names has it first when read backwards.
+function ofName(direction: Direction): Sort {
+  const by = `d.name ${direction}`;
+  if (direction === 'ASC') return { by };
+  return {
+    by: `${by} NULLS LAST`,
+    stretches: [
+      { where: 'd.name IS NOT NULL', by },
+      { where: 'd.name IS NULL', by },
+    ],
+  };
+}
+
+/**
+ * A device with several interfaces is placed by the lowest value when ascending, by the highest when descending.
+ * @param none SQL of what stands for no interfaces: it is below all values
+ */
+const ofInterfaces =
+  (column: string, none: string) =>
+  (direction: Direction): Sort => {
+    if (direction === 'DESC') return { by: `n.highest_${column} DESC` };
+    const by = `n.lowest_${column} ASC`;
+    return {
+      by: `nullif(n.lowest_${column}, ${none}) ASC NULLS LAST`,
+      stretches: [
+        { where: `n.lowest_${column} > ${none}`, by },
+        { where: `n.lowest_${column} = ${none}`, by },
+      ],
+    };
+  };
+
+const SORTS: Record<string, (direction: Direction) => Sort> = {
   id: ofDevice('d.id'),
   urn: ofDevice('d.id'),
-  // Where nothing can be null, an index serves a descending order only without a word about nulls.
-  name: (direction) => `d.name ${direction} NULLS LAST`,
+  name: ofName,
   group: ofDevice('g.path'),
   created: ofDevice('d.created'),
   creationTs: ofDevice('d.created'),
   updated: ofDevice('d.updated'),
-  'interfaces.status': ofInterfaces('status'),
-  'interfaces.enabled': ofInterfaces('enabled::int'),
-  'interfaces.lastContact': ofInterfaces('last_contact'),
+  'interfaces.status': ofInterfaces('status', `''`),
+  'interfaces.enabled': ofInterfaces('enabled', '-1'),
+  // Kept nowhere but in the interfaces: each contact would write more for its place in an index than for itself.
+  'interfaces.lastContact': (direction) => ({
+    by: `${direction === 'ASC' ? 'min' : 'max'}(i.last_contact) ${direction} NULLS LAST`,
+  }),
 };
 
 /** @throws ApiError 400 for an unknown field, sort key or filter value */
@@ -73,7 +117,7 @@ export function parseDeviceList(query: ListQuery): Pick<DeviceList, 'where' | 'o
   return { where: conditions(query), order: order(query), fields: new Set(['id', ...fields]) };
 }
 
-function order(query: ListQuery): string[] {
+function order(query: ListQuery): Order {
   const sorts = several(query, 'sort').map((key) => {
     const name = key.replace(/^-/, '');
     if (!Object.hasOwn(SORTS, name))
@@ -81,7 +125,13 @@ function order(query: ListQuery): string[] {
     return SORTS[name]!(key.startsWith('-') ? 'DESC' : 'ASC');
   });
   // Pages are stable only when the order is total.
-  return sorts.some((sort) => sort.startsWith('d.id ')) ? sorts : [...sorts, 'd.id ASC'];
+  if (!sorts.some(({ by }) => by.startsWith('d.id '))) sorts.push({ by: 'd.id ASC' });
+  const [first, ...others] = sorts;
+  const then = others.map(({ by }) => by);
+  return {
+    by: [first!.by, ...then],
+    ...(first!.stretches ? { stretches: first!.stretches.map(({ where, by }) => ({ where, by: [by, ...then] })) } : {}),
+  };
 }
 
 const likeText = (text: string): string => text.replaceAll(/[\\%_]/g, '\\$&');
@@ -161,7 +211,8 @@ export async function listDevices(
 ): Promise<{ devices: Device[]; total?: number }> {
   const statement = new Statement(tenantId);
   const where = ['d.tenant_id = $1', ...list.where.map((condition) => condition(statement.bind))].join(' AND ');
-  const ids = (await database.query<{ id: string }>(pageOfIds(where, list), statement.values)).map(({ id }) => id);
+  const sql = await pageOfIds(database, where, list, statement.values);
+  const ids = (await database.query<{ id: string }>(sql, statement.values)).map(({ id }) => id);
   const found = await database.manager.find(Device, { where: { tenantId, id: In(ids) }, relations: { group: true } });
   const byId = new Map(found.map((device) => [device.id, device]));
   // A device that is deleted at this moment is left out.
@@ -174,13 +225,44 @@ export async function listDevices(
   return { devices, total: Number(counted!.total) };
 }
 
-/** A page is found by ids alone, which indexes hold. */
-function pageOfIds(where: string, { order, limit, offset }: DeviceList): string {
-  const orderBy = order.join(', ');
-  const page = `ORDER BY ${orderBy} LIMIT ${limit} OFFSET ${offset}`;
-  if (!/\bi\./.test(orderBy)) return `SELECT d.id FROM ${devicesWith(orderBy)} WHERE ${where} ${page}`;
-  // Joined, and not asked for device by device: what is more than a few is merged in the order of the indexes.
-  const interfaces = 'LEFT JOIN interfaces i ON i.tenant_id = d.tenant_id AND i.device_id = d.id';
-  const groups = /\bg\./.test(orderBy) ? ', g.path' : '';
-  return `SELECT d.id FROM ${devicesWith(orderBy)} ${interfaces} WHERE ${where} GROUP BY d.tenant_id, d.id${groups} ${page}`;
+/** SQL of a page, which is found by ids alone: indexes hold them. @param values of `where` */
+async function pageOfIds(database: Database, where: string, list: DeviceList, values: unknown[]): Promise<string> {
+  const { order, limit, offset } = list;
+  const by = order.by.join(', ');
+  const page = `LIMIT ${limit} OFFSET ${offset}`;
+  if (/\bi\./.test(by)) {
+    // Joined, and not asked for device by device: what is more than a few is merged in the order of the indexes.
+    const interfaces = 'LEFT JOIN interfaces i ON i.tenant_id = d.tenant_id AND i.device_id = d.id';
+    const groups = /\bg\./.test(by) ? ', g.path' : '';
+    const kinds = /\bn\./.test(by) ? ', n.tenant_id, n.device_id' : '';
+    return `SELECT d.id FROM ${devicesWith(by)} ${interfaces} WHERE ${where} GROUP BY d.tenant_id, d.id${groups}${kinds} ORDER BY ${by} ${page}`;
+  }
+  const filtered = list.where.length > 0;
+  // OFFSET 0 keeps PostgreSQL from looking for the few in the order of the page.
+  if (filtered && (await expectsFew(database, 'devices d', where, values)))
+    return `SELECT id FROM (
+        SELECT d.id, row_number() OVER (ORDER BY ${by}) AS place FROM ${devicesWith(by)} WHERE ${where} OFFSET 0) AS few
+      ORDER BY place ${page}`;
+  if (!filtered && by.startsWith('g.path ')) return pageByGroup(where, list);
+  if (!order.stretches) return `SELECT d.id FROM ${devicesWith(by)} WHERE ${where} ORDER BY ${by} ${page}`;
+  const stretches = order.stretches.map((stretch, i) => {
+    const condition = `${where} AND ${stretch.where}`;
+    return `(${firstOnes(stretch.by, condition, list, `, ${i} AS stretch`)})`;
+  });
+  return `SELECT id FROM (${stretches.join(' UNION ALL ')}) AS stretches ORDER BY stretch, place ${page}`;
 }
+
+/** The first devices of each group: an index has them in their order, and groups are few. */
+function pageByGroup(where: string, list: DeviceList): string {
+  const [byPath, ...others] = list.order.by;
+  return `SELECT page.id FROM groups g CROSS JOIN LATERAL (
+      ${firstOnes(others, `${where} AND d.group_id = g.id`, list)}) AS page
+    WHERE g.tenant_id = $1 ORDER BY ${byPath}, page.place LIMIT ${list.limit} OFFSET ${list.offset}`;
+}
+
+/** Devices up to the end of the page, with their places in the order. */
+const firstOnes = (order: string[], where: string, { limit, offset }: DeviceList, more = ''): string => {
+  const by = order.join(', ');
+  return `SELECT d.id, row_number() OVER (ORDER BY ${by}) AS place${more}
+    FROM ${devicesWith(by)} WHERE ${where} ORDER BY ${by} LIMIT ${limit + offset}`;
+};

@@ -1,4 +1,5 @@
 import type { Database } from '@orrery/core/database';
+import { expectsFew } from './few-devices.js';
 import { Statement } from './statement.js';
 
 /** SQL of a free text search (manual 9.4.2), for devices `d`. */
@@ -11,12 +12,6 @@ export interface FreeText {
 
 /** From so many characters a word is found inside of others; a shorter one is found as a whole word. */
 const PART = 3;
-
-/**
- * Up to so many devices, the index is asked for them. Of more, twenty are found sooner by reading devices in the order
- * of the search: a look at the text takes a microsecond, and at what the index would say of it a hundred.
- */
-const FEW = 5000;
 
 /** What is between words: as `grams` in the migration has it. */
 const BETWEEN = '[\\s!-/:-@[-`{-~]';
@@ -36,9 +31,11 @@ export async function freeText(database: Database, query: string, statement: Sta
   const words = await lookUp(database, statement.tenantId, given);
   const { bind } = statement;
   const compared = words.map((word) => `(${comparison(word, bind)}${inGroups(word, bind)})`);
-  const few = (await expected(database, statement.tenantId, words)) <= FEW;
   return {
-    conditions: [...(few ? [indexed(words, bind)] : []), `(${compared.join(' OR ')})`],
+    conditions: [
+      ...((await few(database, statement.tenantId, words)) ? [indexed(words, bind)] : []),
+      `(${compared.join(' OR ')})`,
+    ],
     relevance: compared.map((each) => `CAST(${each} AS integer)`).join(' + '),
   };
 }
@@ -53,14 +50,13 @@ const inGroups = ({ groups }: Word, bind: Bind): string =>
 const indexed = (words: Word[], bind: Bind): string =>
   `(${words.map((word) => `grams(d.searched) @> CAST(${bind(word.grams)} AS text[])${inGroups(word, bind)}`).join(' OR ')})`;
 
-/** How many devices PostgreSQL expects the index to find. */
-async function expected(database: Database, tenantId: string, words: Word[]): Promise<number> {
+/**
+ * Few devices the index is asked for. A look at the text takes a microsecond, and at what the index would say of it a
+ * hundred.
+ */
+function few(database: Database, tenantId: string, words: Word[]): Promise<boolean> {
   const { bind, values } = new Statement(tenantId);
-  const [row] = await database.query<{ 'QUERY PLAN': Array<{ Plan: { 'Plan Rows': number } }> }>(
-    `EXPLAIN (FORMAT JSON) SELECT FROM devices d WHERE d.tenant_id = $1 AND ${indexed(words, bind)}`,
-    values,
-  );
-  return row!['QUERY PLAN'][0]!.Plan['Plan Rows'];
+  return expectsFew(database, 'devices d', `d.tenant_id = $1 AND ${indexed(words, bind)}`, values);
 }
 
 function comparison({ lowered }: Word, bind: Bind): string {

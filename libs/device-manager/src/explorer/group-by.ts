@@ -10,10 +10,20 @@ export interface KeyedSql {
   /** What `d` is joined with to get it. */
   join?: string;
   where?: string[];
+  /** What is true for the rows that count, by their columns. */
+  having?: string;
 }
 
 /** How devices, or components of theirs, are grouped by the values of a field. */
-export type FieldGrouping = { kind: 'field'; inner?: FieldGrouping } & (
+export type FieldGrouping = {
+  kind: 'field';
+  inner?: FieldGrouping;
+  /**
+   * SQL of rows (key, count) of devices that have the same text `same.kinds`, how many components of each key one of them
+   * has: so they are counted without a look at each device. See the migration of `device_interfaces`.
+   */
+  ofKinds?(bind: Statement['bind']): string;
+} & (
   | { of: 'devices'; sql(): KeyedSql }
   /** A table of components that names their devices: many rows of one device may have one key. */
   | { of: 'components'; table: string; alias: string; sql(bind: Statement['bind']): KeyedSql }
@@ -44,12 +54,18 @@ const FIELDS: Record<string, FieldGrouping> = {
   'network.lora.lostMessagesRangeLabel': plain(lostMessagesRange('s.lora_lost_messages_ratio')),
 };
 
+/** The interfaces of devices that have the same `kinds`. */
+const KINDS = 'json_array_elements(CAST(same.kinds AS json)) AS i (kind)';
+
 const COMPOSITE_FIELDS: Record<string, FieldGrouping> = {
-  connectors: plain(
-    `coalesce(c.connectors, '{}')`,
-    `LEFT JOIN (SELECT i.device_id, array_agg(DISTINCT i.connector) AS connectors FROM interfaces i
-       WHERE i.tenant_id = $1 GROUP BY i.device_id) c ON c.device_id = d.id`,
-  ),
+  connectors: {
+    ...plain(
+      `coalesce(c.connectors, '{}')`,
+      `LEFT JOIN (SELECT i.device_id, array_agg(DISTINCT i.connector) AS connectors FROM interfaces i
+         WHERE i.tenant_id = $1 GROUP BY i.device_id) c ON c.device_id = d.id`,
+    ),
+    ofKinds: () => `SELECT coalesce(array_agg(DISTINCT i.kind ->> 0), '{}') AS key, 1 AS count FROM ${KINDS}`,
+  },
 };
 
 type Json = Record<string, unknown>;
@@ -81,6 +97,27 @@ const tableOf =
     }),
   });
 
+/** Places of the fields of interfaces in their kinds. */
+const KIND: Readonly<Record<string, string>> = {
+  connector: '(i.kind ->> 0)',
+  status: '(i.kind ->> 1)',
+  'definition.profile': '(i.kind ->> 2)',
+};
+
+const tableOfInterfaces = tableOf('interfaces', 'i', {
+  connector: 'i.connector',
+  status: 'i.status',
+  'definition.profile': `(i.definition ->> 'profile')`,
+});
+
+const groupInterfaces: Component['group'] = (field, filter) => ({
+  ...tableOfInterfaces(field, filter),
+  ofKinds: (bind) => {
+    const where = Object.entries(filter).map(([name, value]) => equal(KIND[name]!, value, bind));
+    return `SELECT ${KIND[field]!} AS key, count(*) AS count FROM ${KINDS} WHERE ${['true', ...where].join(' AND ')} GROUP BY 1`;
+  },
+});
+
 /** Properties stand in the row of the device: they are counted there, the commonest questions without looking at all of them. */
 const groupProperties: Component['group'] = (field, filter) => ({
   kind: 'field',
@@ -99,12 +136,14 @@ const groupProperties: Component['group'] = (field, filter) => ({
         first: 'true',
       };
     }
+    // In the list of what is selected such functions are three times as fast as in a join. The series ends after its
+    // first row, as null from then on; without properties it is alone.
     if (field === 'key' && value === undefined)
       return {
-        key: column,
-        join: 'CROSS JOIN LATERAL jsonb_each_text(d.properties) WITH ORDINALITY AS p (k, v, place)',
+        key: 'jsonb_object_keys(d.properties)',
+        having: 'key IS NOT NULL',
         count: '1',
-        first: 'p.place = 1',
+        first: 'generate_series(1, 1) IS NOT NULL',
       };
     return {
       key: 'e.key',
@@ -121,11 +160,7 @@ const COMPONENTS: Record<string, Component> = {
   interfaces: {
     fields: ['connector', 'status', 'definition.profile'],
     filters: { connector: 'a string', status: 'a string', 'definition.profile': 'a string' },
-    group: tableOf('interfaces', 'i', {
-      connector: 'i.connector',
-      status: 'i.status',
-      'definition.profile': `(i.definition ->> 'profile')`,
-    }),
+    group: groupInterfaces,
   },
   activityStates: {
     fields: ['state', 'rule.id'],

@@ -7,7 +7,7 @@ type Direction = 'ASC' | 'DESC';
 
 /** One element of a sort list. Values that are missing come before all others, and so last when descending. */
 interface SortKey {
-  /** SQL of devices `d`, their states `s` and groups `g`: never null. */
+  /** SQL of devices `d`, their states `s`, what their interfaces amount to `n`, and groups `g`: never null. */
   expression(direction: Direction): string;
   type: 'text' | 'timestamptz' | 'integer' | 'float8';
   /** What stands for a missing value. */
@@ -17,24 +17,24 @@ interface SortKey {
 const LONG_AGO = '-infinity';
 
 // A device with several interfaces is placed by the lowest value when ascending, by the highest when descending.
-const ofInterfaces = (column: string, direction: Direction): string =>
-  `(SELECT ${direction === 'ASC' ? 'min' : 'max'}(i.${column}) FROM interfaces i WHERE i.tenant_id = d.tenant_id AND i.device_id = d.id)`;
-
 const KEYS: Record<string, SortKey> = {
   'group.path': { expression: () => 'g.path', type: 'text', lowest: '' },
   name: { expression: () => `coalesce(d.name, '')`, type: 'text', lowest: '' },
   'interfaces.status': {
-    expression: (direction) => `coalesce(${ofInterfaces('status', direction)}, '')`,
+    expression: (direction) => (direction === 'ASC' ? 'n.lowest_status' : 'n.highest_status'),
     type: 'text',
     lowest: '',
   },
   'interfaces.enabled': {
-    expression: (direction) => `coalesce(${ofInterfaces('enabled::integer', direction)}, -1)`,
+    expression: (direction) => (direction === 'ASC' ? 'n.lowest_enabled' : 'n.highest_enabled'),
     type: 'integer',
     lowest: -1,
   },
+  // Kept nowhere else: each contact would write more for its place in an index than for itself.
   'interfaces.lastContact': {
-    expression: (direction) => `coalesce(${ofInterfaces('last_contact', direction)}, '${LONG_AGO}')`,
+    expression: (direction) =>
+      `coalesce((SELECT ${direction === 'ASC' ? 'min' : 'max'}(i.last_contact) FROM interfaces i
+         WHERE i.tenant_id = d.tenant_id AND i.device_id = d.id), '${LONG_AGO}')`,
     type: 'timestamptz',
     lowest: LONG_AGO,
   },
@@ -80,6 +80,9 @@ export class SearchOrder {
     });
     if (this.elements.at(-1)?.name !== 'id')
       this.elements.push({ name: 'id', key: ID, direction: 'ASC', sql: ID.expression('ASC') });
+    // An index goes on with the id of its own table.
+    const table = /^([sn])\./.exec(this.elements[0]!.sql)?.[1];
+    if (table !== undefined) this.elements.at(-1)!.sql = `${table}.device_id`;
   }
 
   /** SQL of what the page is ordered by, to be selected as `sort_0`, `sort_1` and so on. */
@@ -101,8 +104,11 @@ export class SearchOrder {
     return this.elements[0]!.name === 'group.path';
   }
 
-  /** SQL that is true for what comes after the bookmark. @throws ApiError 400 */
-  after(bookmark: readonly unknown[], { bind }: Statement): string {
+  /**
+   * SQL conditions, each true for a stretch of what comes after the bookmark, the nearest first: of equal values, of which
+   * there may be a million, an index begins within. @throws ApiError 400
+   */
+  after(bookmark: readonly unknown[], { bind }: Statement): string[] {
     if (bookmark.length !== this.elements.length)
       throw invalidParameter('bookmark', `a value of each of ${this.elements.map(({ name }) => name).join(', ')}`);
     const places = this.elements.map(({ key, direction, sql }, i) => ({
@@ -110,12 +116,16 @@ export class SearchOrder {
       beyond: direction === 'ASC' ? '>' : '<',
       value: `CAST(${bind(parseValue(key, bookmark[i], `bookmark.${i}`))} AS ${key.type})`,
     }));
-    const [first] = places;
-    const alternatives = places.map(({ sql, beyond, value }, i) =>
-      [...places.slice(0, i).map((each) => `${each.sql} = ${each.value}`), `${sql} ${beyond} ${value}`].join(' AND '),
-    );
-    // The first part says nothing new: it is what an index can begin at.
-    return `${first!.sql} ${first!.beyond}= ${first!.value} AND (${alternatives.map((each) => `(${each})`).join(' OR ')})`;
+    const last = places.at(-1)!;
+    return places
+      .map((place, i) => [
+        ...places.slice(0, i).map(({ sql, value }) => `${sql} = ${value}`),
+        `${place.sql} ${place.beyond} ${place.value}`,
+        // PostgreSQL does not conclude it from the other table's.
+        ...(place === last && place.sql !== 'd.id' ? [`d.id ${place.beyond} ${place.value}`] : []),
+      ])
+      .map((conditions) => conditions.join(' AND '))
+      .toReversed();
   }
 
   /** The bookmark of a row that was selected with `columns`. */

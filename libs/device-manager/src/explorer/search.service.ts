@@ -2,6 +2,7 @@ import type { Database } from '@orrery/core/database';
 import { interfacesOf } from '../devices/inventory.js';
 import { interfaceView } from '../interfaces/interface.dto.js';
 import type { Interface } from '../interfaces/interface.entity.js';
+import { expectsFew } from './few-devices.js';
 import { filterConditions } from './filters.js';
 import { freeText } from './free-text.js';
 import type { ActivityView, FoundDevice, SearchAnswer, SearchDto } from './search.dto.js';
@@ -44,18 +45,31 @@ export class SearchService {
     if (text) conditions.push(...text.conditions);
     const order = new SearchOrder(body.sort ?? [], text?.relevance ?? 'CAST(0 AS integer)');
     const filtered = conditions.length > 0;
-    if (body.bookmark && body.bookmark.length > 0) conditions.push(order.after(body.bookmark, statement));
+    const all = ['d.tenant_id = $1', ...conditions].join(' AND ');
+    const few = filtered && (await expectsFew(this.database, devicesWith(all), all, statement.values));
     const size = Math.min(body.size ?? DEFAULT_SIZE, MAX_SIZE);
-    const where = ['d.tenant_id = $1', ...conditions].join(' AND ');
-    const page = await this.database.query<Record<string, unknown> & { id: string }>(
-      order.byGroup && !filtered
+    const pageOf = (more: string[]): string => {
+      const where = [all, ...more].join(' AND ');
+      // OFFSET 0 keeps PostgreSQL from looking for the few in the order of the page.
+      if (few)
+        return `SELECT * FROM (
+            SELECT d.id, ${order.columns} FROM ${devicesWith(where, order.columns)} WHERE ${where} OFFSET 0) AS few
+          ORDER BY ${order.orderByColumns} LIMIT ${size}`;
+      return order.byGroup && !filtered
         ? // The first devices of each group: an index has them in their order, and groups are few.
           `SELECT page.* FROM groups g CROSS JOIN LATERAL (
              SELECT d.id, ${order.columns} FROM ${devicesAndStates(where, order.columns)}
              WHERE ${where} AND d.group_id = g.id ORDER BY ${order.orderBy} LIMIT ${size}) page
            WHERE g.tenant_id = $1 ORDER BY ${order.orderByColumns} LIMIT ${size}`
         : `SELECT d.id, ${order.columns} FROM ${devicesWith(where, order.columns)}
-           WHERE ${where} ORDER BY ${order.orderBy} LIMIT ${size}`,
+           WHERE ${where} ORDER BY ${order.orderBy} LIMIT ${size}`;
+    };
+    const stretches = body.bookmark && body.bookmark.length > 0 ? order.after(body.bookmark, statement) : undefined;
+    const page = await this.database.query<Record<string, unknown> & { id: string }>(
+      stretches
+        ? `SELECT * FROM (${stretches.map((stretch) => `(${pageOf([stretch])})`).join(' UNION ALL ')}) AS stretches
+           ORDER BY ${order.orderByColumns} LIMIT ${size}`
+        : pageOf([]),
       statement.values,
     );
     if (page.length === 0) return { bookmark: [], devices: [] };

@@ -13,11 +13,19 @@ export class Statement {
 const uses = (alias: string, expressions: string[]): boolean =>
   new RegExp(`\\b${alias}\\.`).test(expressions.join(' '));
 
-/** Devices `d`, with their states `s` where these are used. @param expressions SQL that is used with them */
+const JOINS = {
+  s: 'JOIN device_states s ON s.tenant_id = d.tenant_id AND s.device_id = d.id',
+  n: 'JOIN device_interfaces n ON n.tenant_id = d.tenant_id AND n.device_id = d.id',
+};
+
+/**
+ * Devices `d`, with their states `s` and what their interfaces amount to `n`, where these are used.
+ * @param expressions SQL that is used with them
+ */
 export const devicesAndStates = (...expressions: string[]): string =>
-  uses('s', expressions)
-    ? 'devices d JOIN device_states s ON s.tenant_id = d.tenant_id AND s.device_id = d.id'
-    : 'devices d';
+  ['devices d', ...Object.entries(JOINS).map(([alias, join]) => (uses(alias, expressions) ? join : ''))]
+    .filter((each) => each !== '')
+    .join(' ');
 
 /** The same with their groups `g`. */
 export const devicesWith = (...expressions: string[]): string =>

@@ -13,16 +13,26 @@ export type Members = string | undefined;
 /** SQL of rows (bucket, device, key, count, first): what the last two mean depends on the grouping. */
 export function keyedRows(grouping: FieldGrouping, members: Members, { bind }: Statement): string {
   const sql: KeyedSql & { count?: string; first?: string } = grouping.sql(bind);
-  const { key, join = '', where = [], count = '1', first = 'true' } = sql;
+  const { key, join = '', where = [], having, count = '1', first = 'true' } = sql;
   const [alias, table, device] =
     grouping.of === 'components'
       ? [grouping.alias, `${grouping.table} ${grouping.alias}`, `${grouping.alias}.device_id`]
       : ['d', devicesWith(key), 'd.id'];
   const conditions = [`${alias}.tenant_id = $1`, ...where, ...(members === undefined ? [] : [`${device} = m.id`])];
-  return `SELECT ${members === undefined ? '0' : 'm.bucket'} AS bucket, ${device} AS device, ${key} AS key,
+  const rows = `SELECT ${members === undefined ? '0' : 'm.bucket'} AS bucket, ${device} AS device, ${key} AS key,
       ${count} AS count, ${first} AS first
     FROM ${members === undefined ? '' : `${members} m CROSS JOIN`} ${table} ${join} WHERE ${conditions.join(' AND ')}`;
+  return having === undefined ? rows : `SELECT * FROM (${rows}) AS all_rows WHERE ${having}`;
 }
+
+/** SQL of rows (bucket, kinds, devices, key, count): so many devices have these kinds, and each of them so many components of the key. */
+const rowsOfKinds = (ofKinds: string, members: Members): string =>
+  `SELECT same.bucket, same.kinds, same.devices, of_kinds.key, of_kinds.count
+   FROM (
+     SELECT ${members === undefined ? '0' : 'm.bucket'} AS bucket, n.kinds, count(*) AS devices
+     FROM ${members === undefined ? '' : `${members} m CROSS JOIN`} device_interfaces n
+     WHERE n.tenant_id = $1 ${members === undefined ? '' : 'AND n.device_id = m.id'} GROUP BY 1, 2
+   ) same CROSS JOIN LATERAL (${ofKinds}) of_kinds`;
 
 /** What an aggregation finds in one bucket of the level above. */
 export interface AggregatedRow {
@@ -38,7 +48,18 @@ export interface AggregatedRow {
 }
 
 /** Table expressions `per_key` and `totals` of the rows of a grouping. */
-const COUNTED: Record<FieldGrouping['of'], string[]> = {
+const COUNTED: Record<FieldGrouping['of'] | 'kinds', string[]> = {
+  kinds: [
+    `per_key AS (
+      SELECT bucket, key, CAST(sum(count * devices) AS bigint) AS count, CAST(sum(devices) AS bigint) AS devices
+      FROM rows GROUP BY bucket, key)`,
+    `totals AS (
+      SELECT bucket, sum(count * devices) AS count, sum(devices) AS devices, sum(devices) FILTER (WHERE NOT keyed) AS missing
+      FROM (
+        SELECT bucket, kinds, devices, sum(count) AS count, bool_or(key IS NOT NULL) AS keyed
+        FROM rows GROUP BY bucket, kinds, devices
+      ) per_kinds GROUP BY bucket)`,
+  ],
   devices: [
     'per_key AS (SELECT bucket, key, count(*) AS count, count(*) AS devices FROM rows GROUP BY bucket, key)',
     `totals AS (
@@ -66,21 +87,39 @@ const COUNTED: Record<FieldGrouping['of'], string[]> = {
   ],
 };
 
-/** Table expressions, the last of which, `aggregated`, holds `AggregatedRow`s. @param rows SQL by `keyedRows` */
-export const aggregation = (rows: string, of: FieldGrouping['of']): string[] => [
-  `rows AS NOT MATERIALIZED (${rows})`,
-  ...COUNTED[of],
-  `ranked AS (
-    SELECT *, row_number() OVER (PARTITION BY bucket ORDER BY key IS NULL, devices DESC, key) AS place FROM per_key)`,
-  `aggregated AS (
-    SELECT t.*, r.keys, r.buckets
-    FROM (
-      SELECT bucket, count(key) AS keys,
-        json_agg(json_build_object('key', key, 'token', CAST(key AS text), 'count', count, 'devices', devices) ORDER BY place)
-          FILTER (WHERE place <= ${MAX_BUCKETS} AND key IS NOT NULL) AS buckets
-      FROM ranked GROUP BY bucket
-    ) r JOIN totals t ON t.bucket = r.bucket)`,
-];
+/** Of many keys a few are found sooner without an order of all; buckets share one order. */
+const RANKED = {
+  one: `SELECT *, row_number() OVER () AS place
+    FROM (SELECT * FROM per_key ORDER BY key IS NULL, devices DESC, key LIMIT ${MAX_BUCKETS}) AS first_keys`,
+  many: 'SELECT *, row_number() OVER (PARTITION BY bucket ORDER BY key IS NULL, devices DESC, key) AS place FROM per_key',
+};
+
+/** Table expressions, the last of which, `aggregated`, holds `AggregatedRow`s of one bucket of `members`, or of many. */
+export function aggregation(
+  grouping: FieldGrouping,
+  members: Members,
+  statement: Statement,
+  buckets: keyof typeof RANKED,
+): string[] {
+  const { of, ofKinds } = grouping;
+  return [
+    ofKinds
+      ? `rows AS MATERIALIZED (${rowsOfKinds(ofKinds(statement.bind), members)})`
+      : `rows AS NOT MATERIALIZED (${keyedRows(grouping, members, statement)})`,
+    ...COUNTED[ofKinds ? 'kinds' : of],
+    `ranked AS (${RANKED[buckets]})`,
+    `aggregated AS (
+      SELECT t.*, k.keys, r.buckets
+      FROM totals t
+      JOIN (SELECT bucket, count(key) AS keys FROM per_key GROUP BY bucket) k ON k.bucket = t.bucket
+      JOIN (
+        SELECT bucket,
+          json_agg(json_build_object('key', key, 'token', CAST(key AS text), 'count', count, 'devices', devices) ORDER BY place)
+            FILTER (WHERE key IS NOT NULL) AS buckets
+        FROM ranked WHERE place <= ${MAX_BUCKETS} GROUP BY bucket
+      ) r ON r.bucket = t.bucket)`,
+  ];
+}
 
 /**
  * The cell of a geohash of so many characters, as two numbers: a geohash halves the longitudes first, and each

@@ -81,7 +81,7 @@ class Aggregations {
 
   async byField(grouping: FieldGrouping): Promise<StatsAnswer> {
     const { statement, expressions, members, count } = this.select();
-    const aggregated = aggregation(keyedRows(grouping, members, statement), grouping.of);
+    const aggregated = aggregation(grouping, members, statement, 'one');
     const [row] = await this.run<AggregatedRow & { total: string }>(
       [...expressions, ...aggregated],
       `SELECT ${count} AS total, a.* FROM (SELECT 1) AS always LEFT JOIN aggregated a ON true`,
@@ -145,7 +145,7 @@ class Aggregations {
       SELECT DISTINCT CAST(b.place AS integer) AS bucket, r.device AS id FROM (${outer}) r
       JOIN unnest(CAST(${tokens} AS text[])) WITH ORDINALITY AS b (token, place) ON b.token = CAST(r.key AS text))`;
     const rows = await this.run<AggregatedRow>(
-      [...expressions, placed, ...aggregation(keyedRows(grouping, 'placed', statement), grouping.of)],
+      [...expressions, placed, ...aggregation(grouping, 'placed', statement, 'many')],
       'SELECT * FROM aggregated',
       statement,
     );
