@@ -6,12 +6,14 @@ import { from as copyFrom } from 'pg-copy-streams';
 import { Latencies } from './latencies.mjs';
 
 // Fills the inventory of one account of a running platform by COPY, then measures over HTTP what it is like to work
-// with it. The account must have no limits; what is loaded stays.
+// with it. The account must have no limits; what is loaded stays, and can be measured again.
 
 const { values: flags } = parseArgs({
   options: {
     devices: { type: 'string', default: '200000' },
     rounds: { type: 'string', default: '200' },
+    // Printed by an earlier run with as many devices: nothing is loaded.
+    loaded: { type: 'string' },
     url: { type: 'string', default: 'http://127.0.0.1:8080' },
     'api-key': { type: 'string', default: process.env.ORRERY_API_KEY ?? '' },
     'database-url': { type: 'string', default: process.env.DATABASE_URL ?? '' },
@@ -41,7 +43,8 @@ async function call(method, path, body) {
   return text === '' ? undefined : JSON.parse(text);
 }
 
-const run = Date.now().toString(36);
+const began = Date.now().toString(36);
+const run = flags.loaded ?? began;
 const STATUSES = ['ONLINE', 'OFFLINE', 'OFFLINE', 'REGISTERED'];
 const NONE = JSON.stringify(
   Object.fromEntries(['command', 'configuration', 'resource', 'twin'].map((name) => [name, { available: false }])),
@@ -210,10 +213,11 @@ const stats = (groupBy, more = {}) => call('POST', `${BASE}/explorer/stats`, { g
 /** @param {string} queryString */
 const filters = (queryString) => ({ filters: { queryString } });
 
-await load();
+if (flags.loaded === undefined) await load();
+console.log(`\nmeasure again: --loaded ${run} --devices ${DEVICES}`);
 console.log(`\n${''.padEnd(52)}      p50      p95      p99`);
 await measure('register a device with an interface', ROUNDS, (n) => {
-  const name = `new-${run}-${n}`;
+  const name = `new-${began}-${n}`;
   return call('POST', `${BASE}/devices`, {
     id: `urn:lo:nsid:bench${run}:${name}`,
     name: `Sensor ${name}`,
@@ -231,6 +235,14 @@ for (const [tag, sort] of [
   ['site3', 'name'],
 ])
   await measure(`list ${tag}, sort=${sort}`, ROUNDS, () => call('GET', `${BASE}/devices?tags=${tag}&sort=${sort}`));
+for (const sort of ['name', '-name', 'group', '-updated', 'interfaces.status', '-interfaces.status'])
+  await measure(`list, sort=${sort}`, ROUNDS, () => call('GET', `${BASE}/devices?sort=${sort}`));
+await measure('list site3, sort=interfaces.enabled', ROUNDS, () =>
+  call('GET', `${BASE}/devices?tags=site3&sort=interfaces.enabled`),
+);
+await measure('list, sort=-interfaces.lastContact', HEAVY_ROUNDS, () =>
+  call('GET', `${BASE}/devices?sort=-interfaces.lastContact`),
+);
 
 await measure('search everything', ROUNDS, () => search({}));
 await measure('search after a bookmark', ROUNDS, (n) => search({ bookmark: [idOf(some(n))] }));
@@ -254,10 +266,25 @@ await measure('search in a box', ROUNDS, (n) => {
   const [lat, lon] = [42 + (n % 80) / 10, (n % 70) / 10];
   return search({ filters: { geoBounds: { topLeft: { lat: lat + 0.1, lon }, bottomRight: { lat, lon: lon + 0.1 } } } });
 });
-for (const sort of ['name', '-created', '-updated', '-lastCommunication'])
+for (const sort of [
+  'name',
+  '-created',
+  '-updated',
+  '-lastCommunication',
+  'group.path',
+  'interfaces.status',
+  '-interfaces.enabled',
+])
   await measure(`search, sort ${sort}`, ROUNDS, () => search({ sort: [sort] }));
-for (const sort of ['group.path', 'interfaces.status', '-interfaces.lastContact'])
-  await measure(`search, sort ${sort}`, HEAVY_ROUNDS, () => search({ sort: [sort] }));
+await measure('search, sort -interfaces.status, after a bookmark', ROUNDS, (n) =>
+  search({ sort: ['-interfaces.status'], bookmark: ['OFFLINE', idOf(some(n))] }),
+);
+await measure('search by tag, sort -interfaces.status', ROUNDS, (n) =>
+  search({ ...filters(`tags==tag${n % 1000}`), sort: ['-interfaces.status'] }),
+);
+await measure('search, sort -interfaces.lastContact', HEAVY_ROUNDS, () =>
+  search({ sort: ['-interfaces.lastContact'] }),
+);
 
 await measure('stats without groups', HEAVY_ROUNDS, () => stats(undefined));
 for (const field of ['tags', 'group.path', 'description'])
