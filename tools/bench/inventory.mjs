@@ -185,7 +185,7 @@ async function load() {
   );
   await sql.query('UPDATE device_counts SET devices = devices + $2 WHERE tenant_id = $1', [tenantId, DEVICES]);
   await timed('vacuum, as autovacuum will', async () => {
-    for (const table of ['devices', 'interfaces', 'device_states', 'groups'])
+    for (const table of ['devices', 'interfaces', 'device_states', 'device_interfaces', 'groups'])
       await sql.query(`VACUUM ANALYZE ${table}`);
   });
 }
