@@ -45,6 +45,8 @@ export class HeldCounts {
   ): Promise<{ refused: number; counts?: number[] }> {
     const id = idOf(name, key);
     const own = this.held.get(id) ?? { count: 0, pending: 0 };
+    // What this instance holds alone is enough to know, whatever Redis has missed.
+    if (own.count >= limit) return { refused: windows.length };
     this.held.set(id, own);
     // Two are pending: Redis, and what is made of its answer below.
     own.pending += 2;

@@ -11,7 +11,8 @@ import { startSurroundings, type Surroundings } from '../testing/surroundings.js
 let around: Surroundings;
 let fifos: Dispatcher;
 beforeAll(async () => {
-  around = await startSurroundings();
+  // What is done here may hold up the process for longer than a lease of a test.
+  around = await startSurroundings({ ORRERY_LEASE_TTL_MS: '20000' });
   fifos = new Dispatcher(await around.backend.bus());
   fifos.create('acme', 'fuzz');
   fifos.start();

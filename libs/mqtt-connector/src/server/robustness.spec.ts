@@ -38,7 +38,8 @@ const connectPacket = (more: Partial<IConnectPacket> = {}): Buffer =>
   });
 
 beforeAll(async () => {
-  around = await startSurroundings();
+  // What is done here may hold up the process for longer than a lease of a test.
+  around = await startSurroundings({ ORRERY_LEASE_TTL_MS: '20000' });
   key = around.keys.grant('acme').value;
   silent = { client: await device('never-silenced', { keepalive: 0 }), since: Date.now() };
 });
