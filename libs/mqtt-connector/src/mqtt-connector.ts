@@ -48,6 +48,7 @@ function endpoint(
   const listeners = new Listeners(config, logger, ports, (connection, packet) => admission.connect(connection, packet));
   const running: Running = {
     async start() {
+      await data.start();
       keyWatch.start();
       applications.start();
       connectors.start();

@@ -19,7 +19,7 @@ export const store: Service = {
       controllers: [StreamsController],
       providers: [{ token: StreamsService, value: streams }],
       running: [
-        { start: async () => undefined, stop: () => streams.publisher.close() },
+        { start: () => streams.ingestion.start(), stop: () => streams.ingestion.close() },
         ...(roles.worker
           ? [
               {

@@ -1,5 +1,6 @@
 import { headers as natsHeaders } from '@nats-io/transport-node';
 import { Client } from 'pg';
+import type { EntityManager } from 'typeorm';
 import { outboxChannel, type Database } from '../database/index.js';
 import { encodeEntry } from '../messages/index.js';
 import type { Bus } from './bus.js';
@@ -7,7 +8,11 @@ import { LeaseManager } from './leases.js';
 import { NUMBER_HEADER, ORIGIN_HEADER } from './publisher.js';
 
 const MAX_ROWS = 2000;
+/** Of a page, in memory at once. */
+const MAX_PAGE_BYTES = 16 << 20;
 const MAX_ITEMS = 200;
+/** Of an entry, unless it is a single row: far below what the server takes. */
+const MAX_ENTRY_BYTES = 1 << 20;
 const RETRY_MS = 500;
 
 interface Row {
@@ -119,7 +124,7 @@ export class OutboxRelay {
     if (epoch === undefined) return false;
     const without = [...this.refused];
     this.refused.clear();
-    const { origin, rows } = await this.number(epoch, without);
+    const { origin, rows, more } = await this.number(epoch, without);
     if (!origin || rows.length === 0) return without.length > 0;
     const groups = new Map<string, Row[]>();
     for (const row of rows) {
@@ -151,12 +156,12 @@ export class OutboxRelay {
     // Also when another subject failed: while one stream is full, the others must not be filled with repetitions.
     await this.database.query('DELETE FROM outbox WHERE id = ANY($1::bigint[])', [published]);
     for (const result of results) if (result.status === 'rejected') throw result.reason;
-    return without.length > 0 || rows.length >= MAX_ROWS;
+    return without.length > 0 || more;
   }
 
   // Identity values become visible out of order when transactions overlap, so they cannot be the numbers: numbers are
   // given here, to what is visible, by the one relay that holds the newest epoch.
-  private number(epoch: number, without: string[]): Promise<{ origin?: string; rows: Row[] }> {
+  private number(epoch: number, without: string[]): Promise<{ origin?: string; rows: Row[]; more: boolean }> {
     return this.database.transaction(async (manager) => {
       const [relay] = (await manager
         .query(
@@ -166,25 +171,32 @@ export class OutboxRelay {
         .then((result: [Array<{ origin: string }>]) => result[0])) as Array<{ origin: string }>;
       if (!relay) {
         this.leases.forget(0);
-        return { rows: [] };
+        return { rows: [], more: false };
       }
-      const rows = (await manager.query(
-        `SELECT id, subject, header, body, entry FROM outbox WHERE subject <> ALL($1::text[])
-         ORDER BY entry NULLS LAST, id LIMIT ${MAX_ROWS}`,
+      const page = (await manager.query(
+        `SELECT id, subject, header, body, entry, found FROM (
+           SELECT *, count(*) OVER () AS found, sum(octet_length(body)) OVER (ORDER BY entry NULLS LAST, id) - octet_length(body) AS before
+           FROM (SELECT * FROM outbox WHERE subject <> ALL($1::text[]) ORDER BY entry NULLS LAST, id LIMIT ${MAX_ROWS}) next
+         ) page WHERE before < ${MAX_PAGE_BYTES} ORDER BY entry NULLS LAST, id`,
         [without],
-      )) as Row[];
-      const open = new Map<string, { entry: string; count: number }>();
+      )) as Array<Row & { found: string }>;
+      const found = Number(page[0]?.found ?? 0);
+      const more = found >= MAX_ROWS || found > page.length;
+      const rows = await this.whole(manager, page);
+      const open = new Map<string, { entry: string; count: number; bytes: number }>();
       const ids: string[] = [];
       const entries: string[] = [];
       for (const row of rows) {
         if (row.entry !== null) continue;
         let current = open.get(row.subject);
-        if (!current || current.count >= MAX_ITEMS) {
+        const bytes = row.header.length + row.body.length;
+        if (!current || current.count >= MAX_ITEMS || current.bytes + bytes > MAX_ENTRY_BYTES) {
           const [next] = (await manager.query(`SELECT nextval('outbox_entry') AS entry`)) as Array<{ entry: string }>;
-          current = { entry: next!.entry, count: 0 };
+          current = { entry: next!.entry, count: 0, bytes: 0 };
           open.set(row.subject, current);
         }
         current.count++;
+        current.bytes += bytes;
         row.entry = current.entry;
         ids.push(row.id);
         entries.push(row.entry);
@@ -194,7 +206,18 @@ export class OutboxRelay {
           `UPDATE outbox o SET entry = v.entry FROM unnest($1::bigint[], $2::bigint[]) AS v(id, entry) WHERE o.id = v.id`,
           [ids, entries],
         );
-      return { origin: relay.origin, rows };
+      return { origin: relay.origin, rows, more };
     });
+  }
+
+  // An entry that a page cuts off would be published in parts of one number, and readers would skip all but the first.
+  private async whole(manager: EntityManager, page: Row[]): Promise<Row[]> {
+    const last = page.at(-1)?.entry ?? null;
+    if (last === null) return page;
+    const rest = (await manager.query(
+      'SELECT id, subject, header, body, entry FROM outbox WHERE entry = $1 ORDER BY id',
+      [last],
+    )) as Row[];
+    return [...page.filter(({ entry }) => entry !== last), ...rest];
   }
 }

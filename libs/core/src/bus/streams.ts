@@ -8,6 +8,7 @@ import {
 } from '@nats-io/jetstream';
 import { Kvm } from '@nats-io/kv';
 import type { NatsConnection } from '@nats-io/transport-node';
+import type { Stage } from '../messages/index.js';
 
 /** Streams with one stream per partition. */
 export type PartitionedStream = 'READY' | 'DECODE' | 'TRANSFORM' | 'EVENTS';
@@ -29,6 +30,9 @@ export const deadSubject = (tenantId: string | undefined): string =>
 /** Key-value buckets: leases expire by themselves; the registry keeps readers' positions and the installation's facts. */
 export const LEASES_BUCKET = 'orrery_leases';
 export const REGISTRY_BUCKET = 'orrery_registry';
+/** What visits which stage: the newest list of filters of each stage and tenant. */
+export const STAGES_STREAM = 'STAGES';
+export const stagesSubject = (stage: Stage, tenantId: string): string => `stages.${stage}.${tenantId}`;
 
 export interface StreamOptions {
   partitions: number;
@@ -113,5 +117,8 @@ export async function declareStreams(connection: NatsConnection, options: Stream
   await ensure(jsm, { ...limits, name: 'CONTROL', subjects: ['control.>'], discard: DiscardPolicy.Old });
   await ensure(jsm, { ...limits, name: DEAD_STREAM, subjects: ['dead.>'], discard: DiscardPolicy.Old });
   await ensure(jsm, { ...limits, name: 'AUDIT', subjects: [AUDIT_SUBJECT], discard: DiscardPolicy.Old });
+  // Written when a tenant changes its decoders or pipelines, read whole by every connector: as small as what tenants may
+  // have of them, and never dropped.
+  await ensure(jsm, { ...limits, name: STAGES_STREAM, subjects: ['stages.>'], max_bytes: -1, max_msgs_per_subject: 1 });
   if (!recorded) await registry.put('partitions', String(options.partitions));
 }

@@ -94,6 +94,17 @@ export const configSchema = z.object({
     .regex(/^https?:\/\//, 'expected http:// or https://')
     .default('http://localhost:8080')
     .describe('Address under which users reach the platform, for what e-mails say.'),
+  ORRERY_WEBHOOK_ALLOW: z
+    .string()
+    .default('')
+    .describe(
+      'Comma-separated `host:port` or `cidr:port` (`*` for any port) that webhooks and pipelines may call although they are private, plain HTTP or on another port.',
+    ),
+  ELASTICSEARCH_URL: z
+    .string()
+    .regex(/^https?:\/\//, 'expected http:// or https://')
+    .optional()
+    .describe('Elasticsearch 7 or 8 for searches. Without it messages are indexed in PostgreSQL, for one machine.'),
   DATABASE_URL: z
     .string()
     .startsWith('postgres')

@@ -15,7 +15,15 @@ export interface Metadata {
   group?: { id: string; path: string };
   network?: Record<string, unknown>;
   device?: { location: Location };
-  transformation?: { published?: { location: Location } };
+  /** What stages have done (manual 15.3.8). A message that no stage has handled has none of it. */
+  transformation?: {
+    published?: { location: Location };
+    /** `split` only in the messages of a split decoder; their `network` stays with rank 0. */
+    decoder?: { location?: Location; split?: { rank: number } };
+    /** Of what an external transformation returned. */
+    external?: { location: Location };
+    pipeline?: { id: string; success: boolean };
+  };
 }
 
 /** The one message type of the platform, as stored and returned (manual 15.2.1). Routed copies add `type` and `version`. */
@@ -46,7 +54,13 @@ export interface MessageHeader {
   state?: 'merged' | 'replaced';
   /** W3C trace context of whoever sent the message. */
   traceparent?: string;
+  /** Stages that come after the one whose stream the message is in; absent when it is READY after that. */
+  stages?: Stage[];
 }
+
+/** Where a message may be changed between its arrival and READY, in this order. */
+export const STAGES = ['DECODE', 'TRANSFORM'] as const;
+export type Stage = (typeof STAGES)[number];
 
 /** Characters that a stream id must not contain (manual 15.2.1), and control characters. */
 export const FORBIDDEN_STREAM_ID = /['"\\;{}() ]|\p{Cc}/u;

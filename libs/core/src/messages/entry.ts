@@ -21,3 +21,13 @@ export function decodeEntry(data: Uint8Array): EntryItem[] {
   for (let i = 0; i < lines.length; i += 2) items.push({ header: lines[i]!, body: lines[i + 1]! });
   return items;
 }
+
+/**
+ * Several items as one: an entry that holds it is read as if it held each of them. For the outbox, where a row per
+ * message would cost more than the message.
+ */
+export function packItems(items: readonly EntryItem[]): EntryItem {
+  const [first, ...others] = items;
+  if (!first) throw new TypeError('nothing to pack');
+  return others.length === 0 ? first : { header: first.header, body: `${first.body}\n${encodeEntry(others)}` };
+}

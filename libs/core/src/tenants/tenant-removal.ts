@@ -1,7 +1,16 @@
 import type { Subscription } from '@nats-io/transport-node';
-import { type Bus, callRpc, DEAD_STREAM, deadSubject, RpcUnavailableError } from '../bus/index.js';
+import {
+  type Bus,
+  callRpc,
+  DEAD_STREAM,
+  deadSubject,
+  RpcUnavailableError,
+  STAGES_STREAM,
+  stagesSubject,
+} from '../bus/index.js';
 import type { Database } from '../database/index.js';
 import { WokenWork } from '../jobs/index.js';
+import { STAGES } from '../messages/index.js';
 import type { Logger } from '../telemetry/index.js';
 import { removedTenants, TENANT_CONTROL } from './removed-tenants.js';
 
@@ -68,6 +77,8 @@ export class TenantRemoval {
         if (stopped()) return;
         await this.remove(tenantId, stopped);
         await this.bus.jsm.streams.purge(DEAD_STREAM, { filter: deadSubject(tenantId) });
+        for (const stage of STAGES)
+          await this.bus.jsm.streams.purge(STAGES_STREAM, { filter: stagesSubject(stage, tenantId) });
         settled &&= Date.now() - removed > SETTLED_MS;
         if (settled && !stopped())
           await this.database.query('UPDATE tenant_removal SET seq = greatest(seq, $1)', [seq]);

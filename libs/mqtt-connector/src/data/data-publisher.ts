@@ -1,11 +1,6 @@
-import { type Bus, MessageTooLargeError, PackingPublisher } from '@orrery/core/bus';
-import {
-  buildMessage,
-  type MessageOrigin,
-  partitionKey,
-  partitionOf,
-  type PublishedMessage,
-} from '@orrery/core/messages';
+import { type Bus, MessageTooLargeError } from '@orrery/core/bus';
+import { Ingestion } from '@orrery/core/ingestion';
+import { buildMessage, type MessageOrigin, type PublishedMessage } from '@orrery/core/messages';
 import type { Connection } from '../server/connection.js';
 import type { Publication } from '../server/publication-queue.js';
 import type { SessionAudit } from '../sessions/session-audit.js';
@@ -17,12 +12,16 @@ import type { BadData } from './published-data.js';
  * then the audit log says why, and the connection lives (manual 6.5.5.1).
  */
 export class DataPublisher {
-  private readonly publisher: PackingPublisher;
+  private readonly ingestion: Ingestion;
   private readonly backPressure: BackPressure;
 
-  constructor(private readonly bus: Bus) {
-    this.publisher = new PackingPublisher(bus, 'READY');
-    this.backPressure = new BackPressure(this.publisher);
+  constructor(bus: Bus) {
+    this.ingestion = new Ingestion(bus);
+    this.backPressure = new BackPressure(this.ingestion);
+  }
+
+  start(): Promise<void> {
+    return this.ingestion.start();
   }
 
   /** @param partition where the message goes, when it is known already. */
@@ -39,14 +38,6 @@ export class DataPublisher {
       return;
     }
     const { header, message, droppedTags } = buildMessage(data, origin);
-    let body: string;
-    try {
-      body = JSON.stringify(message);
-    } catch {
-      // Parsing has no limit of depth, writing has.
-      this.refuse('value: expected less deep nesting', connection, publication, audit);
-      return;
-    }
     if (data.locationError)
       audit.error(
         'bad_location',
@@ -57,24 +48,21 @@ export class DataPublisher {
         'too_many_tags',
         `Device tags left out, because a message has ten at most: ${droppedTags.join(', ')}`,
       );
-    this.publisher
-      .publish(
-        partition ?? partitionOf(header.tenantId, partitionKey(header), this.bus.partitions),
-        JSON.stringify(header),
-        body,
-      )
-      .then(
-        () => connection.acknowledge(publication),
-        (error: unknown) => {
-          // Otherwise this process ends: without an answer the client publishes again.
-          if (error instanceof MessageTooLargeError) this.refuse(error.message, connection, publication, audit);
-        },
-      );
+    this.ingestion.publish(header, message, { partition }).then(
+      () => connection.acknowledge(publication),
+      (error: unknown) => {
+        // Otherwise this process ends: without an answer the client publishes again.
+        if (error instanceof MessageTooLargeError) this.refuse(error.message, connection, publication, audit);
+        // Parsing has no limit of depth, writing has.
+        else if (error instanceof RangeError)
+          this.refuse('value: expected less deep nesting', connection, publication, audit);
+      },
+    );
     this.backPressure.check(connection);
   }
 
   close(): Promise<void> {
-    return this.publisher.close();
+    return this.ingestion.close();
   }
 
   private refuse(problem: string, connection: Connection, publication: Publication, audit: SessionAudit): void {

@@ -1,13 +1,10 @@
 import { invalidParameters } from '@orrery/core/http';
 import { LIMITS } from '@orrery/core/limits';
-import type { FieldError } from '@orrery/core/messages';
+import type { FieldError, MessageFilter } from '@orrery/core/messages';
 import { FIFO_NAME, FIFO_NAME_EXPECTED } from '../fifos/fifo.dto.js';
 
-export interface Filter {
-  connectors?: string[];
+export interface Filter extends Omit<MessageFilter, 'encodings'> {
   deviceIds?: string[];
-  groupPaths?: Array<{ path: string; includeSubPath: boolean }>;
-  tags?: string[][];
   status?: string[];
   messageTypes?: string[];
   ruleIds?: string[];

@@ -1,6 +1,7 @@
 import type { ApiKeyIdentity } from '@orrery/core/auth';
-import { type Bus, BusUnavailableError, PackingPublisher } from '@orrery/core/bus';
+import { type Bus, BusUnavailableError } from '@orrery/core/bus';
 import type { Database } from '@orrery/core/database';
+import { Ingestion } from '@orrery/core/ingestion';
 import { accountMinute, invalidParameter, invalidParameters } from '@orrery/core/http';
 import { limitOf, LIMITS, type RateLimits } from '@orrery/core/limits';
 import type { Audit } from '@orrery/core/audit';
@@ -13,8 +14,6 @@ import {
   messageTime,
   normalizeTimestamp,
   parsePublished,
-  partitionKey,
-  partitionOf,
   type PublishedMessage,
 } from '@orrery/core/messages';
 
@@ -33,15 +32,15 @@ export interface StreamQuery {
 
 /** Puts messages into streams over HTTP and reads them back. */
 export class StreamsService {
-  readonly publisher: PackingPublisher;
+  readonly ingestion: Ingestion;
 
   constructor(
-    private readonly bus: Bus,
+    bus: Bus,
     private readonly database: Database,
     private readonly rateLimits: RateLimits,
     private readonly audit: Audit,
   ) {
-    this.publisher = new PackingPublisher(bus, 'READY');
+    this.ingestion = new Ingestion(bus);
   }
 
   /** @returns the id of the message, once the bus has it on disk. @throws 400 that lists every bad field. */
@@ -74,7 +73,7 @@ export class StreamsService {
 
   // What is given up on stays in memory until the bus answers again: clients that try again must not add to it.
   private checkRoom(): void {
-    if (this.publisher.saturated) throw new BusUnavailableError('too many messages wait for the bus');
+    if (this.ingestion.saturated) throw new BusUnavailableError('too many messages wait for the bus');
   }
 
   /** The stream's messages from newest to oldest, as the JSON text of an array. */
@@ -171,8 +170,7 @@ export class StreamsService {
       apiKeyId: key.id,
       ...(traceparent === undefined ? {} : { traceparent }),
     });
-    const partition = partitionOf(key.tenantId, partitionKey(header), this.bus.partitions);
-    await this.publisher.publish(partition, JSON.stringify(header), JSON.stringify(message), PUBLISH_TIMEOUT_MS);
+    await this.ingestion.publish(header, message, { timeoutMs: PUBLISH_TIMEOUT_MS });
     return message.id;
   }
 }

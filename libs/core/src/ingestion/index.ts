@@ -1,0 +1,2 @@
+export { Ingestion } from './ingestion.js';
+export { forward, writeStageFilters } from './stages.js';

@@ -1,0 +1,2 @@
+/** Name of the service, by which others find it. */
+export const SERVICE = 'decoder';
