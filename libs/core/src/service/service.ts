@@ -32,6 +32,7 @@ import { Jobs } from '../jobs/index.js';
 import { Mailer } from '../mail/index.js';
 import { TenantRemoval } from '../tenants/index.js';
 import { createLogger, type Logger } from '../telemetry/index.js';
+import { Webhooks } from '../webhooks/index.js';
 
 /** What a process does of a service: answers others (REST, RPC, protocols), or works on the bus and the clock. */
 export interface ServiceRoles {
@@ -49,6 +50,7 @@ export interface ServiceContext {
   audit: Audit;
   jobs: Jobs;
   mailer: Mailer;
+  webhooks: Webhooks;
   rateLimits: RateLimits;
   sharedCounters: SharedCounters;
   heldCounts: HeldCounts;
@@ -114,6 +116,7 @@ export async function bootServices(services: Service[], roles: ServiceRoles, con
   const apiKeys = new ApiKeys(bus);
   const audit = new Audit(bus, config.ORRERY_AUDIT_PER_MINUTE);
   const mailer = new Mailer(config);
+  const webhooks = new Webhooks(config);
   const health: HealthChecks = {
     nats: async () => void (await bus.connection.flush()),
     redis: () => jobs.ping(),
@@ -149,6 +152,7 @@ export async function bootServices(services: Service[], roles: ServiceRoles, con
       audit,
       jobs,
       mailer,
+      webhooks,
       rateLimits,
       sharedCounters,
       heldCounts,
@@ -179,6 +183,7 @@ export async function bootServices(services: Service[], roles: ServiceRoles, con
     async onApplicationShutdown(): Promise<void> {
       for (const each of running.toReversed())
         await each.stop().catch((error: unknown) => logger.error({ error }, 'could not stop cleanly'));
+      await webhooks.close();
       await jobs.close();
       await heldCounts.close();
       limitStore.close();

@@ -1,0 +1,9 @@
+export { checkWebhookHeaders, type WebhookHeaders } from './headers.js';
+export {
+  type UrlProblem,
+  type WebhookAnswer,
+  WebhookError,
+  type WebhookRequest,
+  type WebhookRules,
+  Webhooks,
+} from './webhooks.js';
