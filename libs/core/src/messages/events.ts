@@ -11,6 +11,15 @@ export interface EventHeader {
   connectors?: string[];
   groupPath?: string;
   tags?: string[];
+  /** Of events that are stored too (manual 15.4.2): see `storedEvent`. */
+  stored?: {
+    /** Id of the stored message: given once, so that it is stored once. Its time is `created`. */
+    id: string;
+    /** The rules in full, by their field in the event; in the routed event they have an id and a name only. */
+    rules: Record<string, unknown>;
+    /** Tags of the rule. */
+    tags?: string[];
+  };
 }
 
 /** Manual 15.4.3.1 and 15.4.3.2. */

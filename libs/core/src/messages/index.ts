@@ -5,4 +5,5 @@ export * from './events.js';
 export * from './filter.js';
 export * from './message-id.js';
 export * from './partition.js';
+export * from './stored-event.js';
 export * from './validation.js';

@@ -1,21 +1,33 @@
-import { type Bus, PartitionReader } from '@orrery/core/bus';
+import { type Bus, PartitionReader, type ReadItem } from '@orrery/core/bus';
 import { copyRows, type Database } from '@orrery/core/database';
-import { messageTime, type MessageHeader } from '@orrery/core/messages';
+import { type EventHeader, messageTime, type MessageHeader, storedEvent } from '@orrery/core/messages';
 import { STORE_READER } from '../contract.js';
 
 const COLUMNS = ['tenant_id', 'stream_id', 'timestamp', 'id', 'created', 'body'];
 
-/** Stores what arrives on READY: one COPY per batch, in the transaction that moves the positions. */
+type Row = readonly [string, string, string, string, Date, string];
+
+const rowOf = ({ tenantId, streamId, timestamp, id }: MessageHeader, body: string): Row => [
+  tenantId,
+  streamId,
+  timestamp,
+  id,
+  messageTime(id),
+  body,
+];
+
+/** Nothing for the events that are not stored. */
+function rowsOf({ stream, header, body }: ReadItem): Row[] {
+  if (stream !== 'EVENTS') return [rowOf(JSON.parse(header) as MessageHeader, body)];
+  const stored = storedEvent(JSON.parse(header) as EventHeader, body);
+  return stored ? [rowOf(stored.header, JSON.stringify(stored.message))] : [];
+}
+
+/** Stores what arrives on READY and the events of rules: one COPY per batch, in the transaction that moves the positions. */
 export const messagesReader = (bus: Bus, database: Database): PartitionReader =>
   new PartitionReader(bus, {
     name: STORE_READER,
-    streams: ['READY'],
+    streams: ['READY', 'EVENTS'],
     database,
-    async handle(items, manager) {
-      const rows = items.map(({ header, body }) => {
-        const { tenantId, streamId, timestamp, id } = JSON.parse(header) as MessageHeader;
-        return [tenantId, streamId, timestamp, id, messageTime(id), body] as const;
-      });
-      await copyRows(manager, 'messages', COLUMNS, rows);
-    },
+    handle: (items, manager) => copyRows(manager, 'messages', COLUMNS, items.flatMap(rowsOf)),
   });

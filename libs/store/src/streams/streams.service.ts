@@ -78,7 +78,8 @@ export class StreamsService {
 
   /** The stream's messages from newest to oldest, as the JSON text of an array. */
   async read(key: ApiKeyIdentity, streamId: string, query: StreamQuery): Promise<string> {
-    const error = checkStreamId(streamId);
+    // The stream of the events of a stream has a longer name than any other.
+    const error = checkStreamId(streamId.replace(/^event:(?=.)/, ''));
     if (error) throw invalidParameters([error]);
 
     const parameters: unknown[] = [
