@@ -1,0 +1,58 @@
+import type { MigrationInterface, QueryRunner } from 'typeorm';
+
+class Fields1700001000000 implements MigrationInterface {
+  async up(runner: QueryRunner): Promise<void> {
+    await runner.query(`
+      CREATE TABLE fields (
+        tenant_id text COLLATE "C" NOT NULL,
+        -- As searches name it.
+        name text COLLATE "C" NOT NULL,
+        type text NOT NULL,
+        -- From 0 within the tenant and the type.
+        slot int NOT NULL,
+        PRIMARY KEY (tenant_id, name)
+      )`);
+    // Rows of a tenant in fields: tells whether an instance knows all, and is the lock under which they become more.
+    await runner.query(`
+      CREATE TABLE field_counts (
+        tenant_id text COLLATE "C" PRIMARY KEY,
+        fields int NOT NULL
+      ) WITH (fillfactor = 50)`);
+  }
+
+  async down(runner: QueryRunner): Promise<void> {
+    await runner.query('DROP TABLE fields, field_counts');
+  }
+}
+
+class Reindexing1700001000100 implements MigrationInterface {
+  async up(runner: QueryRunner): Promise<void> {
+    await runner.query(`
+      CREATE TABLE reindexings (
+        tenant_id text COLLATE "C" NOT NULL,
+        id uuid NOT NULL,
+        status text NOT NULL,
+        -- Of arrival: from inclusive, to exclusive.
+        from_time timestamptz NOT NULL,
+        to_time timestamptz NOT NULL,
+        -- After the last page that is done; null before the first.
+        cursor json,
+        read bigint NOT NULL DEFAULT 0,
+        indexed bigint NOT NULL DEFAULT 0,
+        error text,
+        -- Until when an instance works on it: afterwards another one goes on.
+        leased_until timestamptz,
+        created timestamptz NOT NULL DEFAULT now(),
+        updated timestamptz NOT NULL DEFAULT now(),
+        PRIMARY KEY (tenant_id, id)
+      )`);
+    // At most one at a time in an account, and the next one to work on.
+    await runner.query(`CREATE UNIQUE INDEX reindexings_running ON reindexings (tenant_id) WHERE status = 'RUNNING'`);
+  }
+
+  async down(runner: QueryRunner): Promise<void> {
+    await runner.query('DROP TABLE reindexings');
+  }
+}
+
+export const migrations = [Fields1700001000000, Reindexing1700001000100];
