@@ -3,11 +3,12 @@ import mustache from 'mustache';
 /** A template that cannot be used, or what it makes of a view is too large. The text says what was expected. */
 export class TemplateError extends Error {
   constructor(
-    message: string,
+    /** The message without the position. */
+    readonly reason: string,
     /** Index of the first character that is wrong, counted from 0; none for errors while rendering. */
     readonly position?: number,
   ) {
-    super(position === undefined ? message : `${message} (character ${position})`);
+    super(position === undefined ? reason : `${reason} (character ${position})`);
   }
 }
 

@@ -1,0 +1,26 @@
+import { type DecodedFields, DefinitionError } from '../decoding.js';
+import { Output } from './output.js';
+import { TemplateReader } from './template-reader.js';
+
+export interface DecoderTemplate {
+  /**
+   * The output fields, made of decoded fields by their plain names.
+   * @throws DecodingError when the template computes with what is no number, or renders too much.
+   */
+  render(fields: DecodedFields): DecodedFields;
+}
+
+/** Most characters of a template. */
+const MAX_TEMPLATE = 65_536;
+
+/**
+ * Compiles the template of a decoder (manual 11.3.4): a JSON object with Mustache tags for the fields. It is read once;
+ * rendering builds the object without writing or parsing JSON.
+ * @throws DefinitionError with the position of what is wrong.
+ */
+export function compileDecoderTemplate(text: string): DecoderTemplate {
+  if (text.length > MAX_TEMPLATE)
+    throw new DefinitionError(`a template has at most ${MAX_TEMPLATE} characters`, MAX_TEMPLATE);
+  const value = new TemplateReader(text).read();
+  return { render: (fields) => value(fields, new Output()) as DecodedFields };
+}
