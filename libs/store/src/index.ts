@@ -1,4 +1,5 @@
 import type { Service } from '@orrery/core/service';
+import { Arrivals } from './messages/arrivals.js';
 import { dropExpiredPartitions, ensurePartitions } from './messages/retention.js';
 import { messagesReader } from './messages/messages.reader.js';
 import { migrations } from './migrations.js';
@@ -37,6 +38,7 @@ export const store: Service = {
                 },
                 stop: () => reader.stop(),
               },
+              new Arrivals(bus, database),
             ]
           : []),
       ],

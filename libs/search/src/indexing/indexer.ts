@@ -1,0 +1,47 @@
+import type { Audit } from '@orrery/core/audit';
+import type { FieldRegistry, Refusal } from '../fields/index.js';
+import type { IndexedDocument, SearchEngine } from '../search-engine.js';
+
+/** Puts messages into the index that fit the types of their model, and says in the audit log which do not (manual 13.3.1). */
+export class Indexer {
+  constructor(
+    private readonly registry: FieldRegistry,
+    private readonly engine: SearchEngine,
+    private readonly audit: Audit,
+  ) {}
+
+  /**
+   * @param silent refusals have been reported before.
+   * @returns how many were indexed.
+   * @throws when the engine or the database is away: nothing is lost by doing it again.
+   */
+  async index(documents: readonly IndexedDocument[], silent = false): Promise<number> {
+    if (documents.length === 0) return 0;
+    const verdicts = await this.registry.learn(documents);
+    const indexable = documents.filter((_, i) => verdicts[i] === undefined);
+    if (indexable.length > 0) await this.engine.index(indexable);
+    // After that: a batch that is done again reports once.
+    if (!silent) for (const [i, refusal] of verdicts.entries()) if (refusal) this.report(documents[i]!, refusal);
+    return indexable.length;
+  }
+
+  private report({ tenantId, id, model, source }: IndexedDocument, { field, reason }: Refusal): void {
+    const { metadata, streamId } = source as {
+      metadata?: { source?: string; connector?: string } | null;
+      streamId: string;
+    };
+    this.audit.write({
+      tenantId,
+      level: 'error',
+      category: 'data',
+      subcategory: 'storage',
+      type: 'not_indexed',
+      description: `A data message${model === undefined ? '' : ` of model ${model}`} is stored but cannot be searched: field ${field}: ${reason}`,
+      source: {
+        ...(metadata?.source ? { deviceId: metadata.source } : {}),
+        ...(metadata?.connector ? { connector: metadata.connector } : {}),
+      },
+      content: { messageId: id, streamId, ...(model === undefined ? {} : { model }), field },
+    });
+  }
+}
