@@ -80,8 +80,20 @@ export const isFieldError = (value: Location | FieldError): value is FieldError 
 /** Deepest nesting of `value`: parsing has no limit, but writing and whatever reads it later has. */
 export const MAX_DEPTH = 1000;
 
+/** Whether a value of a client has at most `MAX_DEPTH` levels. Level by level: the input decides the depth. */
+export function isShallow(value: unknown): boolean {
+  let level = [value];
+  for (let depth = 0; depth <= MAX_DEPTH; depth++) {
+    level = level
+      .filter((each) => typeof each === 'object' && each !== null)
+      .flatMap((each) => Object.values(each as object));
+    if (level.length === 0) return true;
+  }
+  return false;
+}
+
 /** A field name that contains a dot, at any depth, or too many levels. Level by level: the input decides the depth. */
-function checkNames(value: Record<string, unknown>): FieldError | undefined {
+export function checkNames(value: Record<string, unknown>): FieldError | undefined {
   let level: object[] = [value];
   for (let depth = 1; level.length > 0; depth++) {
     if (depth > MAX_DEPTH) return { field: 'value', expected: `at most ${MAX_DEPTH} levels` };
