@@ -1,3 +1,5 @@
+import type { SearchRequest } from './dsl/index.js';
+
 /** A message or stored event as it is indexed: its types have been checked against those of its model. */
 export interface IndexedDocument {
   tenantId: string;
@@ -10,41 +12,30 @@ export interface IndexedDocument {
   model?: string;
 }
 
-/** Body of a search that the platform allows (Elasticsearch 7), with what version 0 of the API writes otherwise already translated. */
-export interface SearchRequest {
-  query?: Record<string, unknown>;
-  aggs?: Record<string, unknown>;
-  size: number;
-  from: number;
-  sort?: unknown[];
-  searchAfter?: unknown[];
-  source?: unknown;
-  /** True for all, else the cap. */
-  trackTotalHits: number | true;
-}
-
 /** As Elasticsearch 7 answers, without what tells about its indices. */
 export interface SearchAnswer {
   /** Milliseconds. */
   took: number;
   hits: {
     total: { value: number; relation: 'eq' | 'gte' };
-    hits: Array<{ _source: Record<string, unknown>; sort?: unknown[] }>;
+    /** `_source` is absent when the request wants none. */
+    hits: Array<{ _source?: Record<string, unknown>; sort?: unknown[] }>;
   };
   aggregations?: Record<string, unknown>;
 }
 
 /**
- * Keeps documents and finds them (the two engines pass one suite). Fields are addressed as users do:
+ * Keeps documents and finds them (the two engines pass one suite, testing/contract.ts). Fields are addressed as users do:
  * `@<model>.value.<path>`, `<path of a location>.@geopoint`, and the members of a message other than value.
  */
 export interface SearchEngine {
   /** Idempotent by tenant and id. Resolves when the documents are kept; they are found soon after. @throws when the engine is away. */
   index(documents: readonly IndexedDocument[]): Promise<void>;
-  /** Only documents of this tenant, whatever the request says. @throws ApiError 400 that names what the engine refuses. */
+  /** Only documents of this tenant, whatever the request says. The request is one of `parseSearch`. @throws ApiError 400 that names what the engine refuses. */
   search(tenantId: string, request: SearchRequest): Promise<SearchAnswer>;
+  /** Of arrival: from, inclusive, to, exclusive; ISO 8601. */
   count(tenantId: string, from?: string, to?: string): Promise<number>;
-  /** Removes what arrived before. */
+  /** Removes what arrived before (ISO 8601). */
   expire(before: string): Promise<void>;
   removeTenant(tenantId: string): Promise<void>;
 }

@@ -1,0 +1,226 @@
+import { ApiError } from '@orrery/core/http';
+import { MESSAGE_FIELDS, parseSearch, type SearchRequest } from './index.js';
+
+const NOW = Date.parse('2026-03-10T12:34:56.789Z');
+const TYPES: Record<string, 'number' | 'boolean' | 'string'> = {
+  '@m.value.temp': 'number',
+  '@m.value.gpsFix': 'boolean',
+  '@m.value.state': 'string',
+};
+const parse = (body: unknown, version: 'v0' | 'v1' = 'v1'): SearchRequest =>
+  parseSearch(body, version, (field) => MESSAGE_FIELDS[field] ?? TYPES[field], NOW);
+
+/** Where a body is refused, or what it gives. */
+function refusal(body: unknown, version: 'v0' | 'v1' = 'v1'): string {
+  try {
+    parse(body, version);
+    return 'accepted';
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error;
+    expect(error.status).toBe(400);
+    const [{ field, expected }] = error.details as [{ field: string; expected: string }];
+    expect(expected.length).toBeGreaterThan(3);
+    return field;
+  }
+}
+
+const nested = (levels: number, inner: unknown): unknown => {
+  let query = inner;
+  for (let i = 0; i < levels; i++) query = { bool: { must: [query] } };
+  return query;
+};
+const agg = (body: unknown): unknown => ({ aggs: { a: body } });
+const query = (body: unknown): unknown => ({ query: body });
+
+describe('the DSL of searches', () => {
+  it.each<[string, unknown]>([
+    ['body', []],
+    ['body.suggest', { suggest: {} }],
+    ['body.script_fields', { script_fields: {} }],
+    ['body.runtime_mappings', { runtime_mappings: {} }],
+    ['body.indices_boost', { indices_boost: [] }],
+    ['query', query({})],
+    ['query', query({ term: { id: 'a' }, match_all: {} })],
+    ['query', query(null)],
+    ['query.nosuch', query({ nosuch: {} })],
+    ['query.constructor', query({ constructor: {} })],
+    ['query.bool.must[1].nosuch', query({ bool: { must: [{ match_all: {} }, { nosuch: {} }] } })],
+    ['query.in', query({ in: { tags: ['a'] } })],
+    ['query.geo_distance_range', query({ geo_distance_range: {} })],
+    ['query.query_string.all_fields', query({ query_string: { query: 'a', all_fields: true } })],
+    ['query.simple_query_string', query({ simple_query_string: { query: 'a', all_fields: true } })],
+    ['query.prefix.streamId.prefix', query({ prefix: { streamId: { prefix: 'd' } } })],
+    ['query.range.timestamp.ge', query({ range: { timestamp: { ge: 'now-1d' } } })],
+    ['query.range.timestamp.le', query({ range: { timestamp: { le: 'now-1d' } } })],
+    ['query.filtered', query({ filtered: { query: { match_all: {} } } })],
+    ['query.script', query({ script: { script: 'true' } })],
+    ['query.indices', query({ indices: {} })],
+    ['query.regexp', query({ regexp: { streamId: '(a+)+$' } })],
+    ['query.range.timestamp.gte', query({ range: { timestamp: { gte: 'yesterday' } } })],
+    ['query.range.timestamp.gte', query({ range: { timestamp: { gte: '2026-13-01' } } })],
+    ['query.range.timestamp.gte', query({ range: { timestamp: { gte: '2026-02-30' } } })],
+    ['query.range.timestamp.lt', query({ range: { timestamp: { lt: 'now-1x' } } })],
+    ['query.range.timestamp.lt', query({ range: { timestamp: { lt: 'now+999999999y' } } })],
+    ['query.range.timestamp.time_zone', query({ range: { timestamp: { lt: 'now', time_zone: 'Mars/Olympus' } } })],
+    ['query.range.timestamp.format', query({ range: { timestamp: { lt: '1', format: 'eeee' } } })],
+    ['query.range.@m.value.temp.gte', query({ range: { '@m.value.temp': { gte: 'hot' } } })],
+    ['query.term.@m.value.temp.value', query({ term: { '@m.value.temp': 'hot' } })],
+    ['query.term.@m.value.gpsFix.value', query({ term: { '@m.value.gpsFix': 1 } })],
+    ['query.terms.tags', query({ terms: { tags: 'a' } })],
+    ['query.terms.tags[0]', query({ terms: { tags: [{}] } })],
+    ['query.terms.tags', query({ terms: { tags: { index: 'other', id: '1', path: 'x' } } })],
+    ['query.term.streamId.value', query({ term: { streamId: 'a\u0000' } })],
+    ['query.term.streamId.value', query({ term: { streamId: '\ud800' } })],
+    ['query.wildcard.streamId.value', query({ wildcard: { streamId: 'a*'.repeat(21) } })],
+    ['query.wildcard.streamId.value', query({ wildcard: { streamId: 'a'.repeat(1001) } })],
+    ['query.prefix.@m.value.temp', query({ prefix: { '@m.value.temp': '2' } })],
+    ['query.geo_distance.distance', query({ geo_distance: { distance: '10 parsecs', 'location.@geopoint': [1, 2] } })],
+    ['query.geo_distance.location', query({ geo_distance: { distance: '1km', location: [1, 2] } })],
+    [
+      'query.geo_distance.location.@geopoint',
+      query({ geo_distance: { distance: '1km', 'location.@geopoint': { lat: 91, lon: 0 } } }),
+    ],
+    [
+      'query.geo_polygon.location.@geopoint.points',
+      query({ geo_polygon: { 'location.@geopoint': { points: [[0, 0]] } } }),
+    ],
+    ['query.query_string.query', query({ query_string: { query: 'a AND (b' } })],
+    ['query.query_string.query', query({ query_string: { query: 'word~2' } })],
+    ['query.query_string.query', query({ query_string: { query: '/(a+)+/' } })],
+    ['query.query_string.query', query({ query_string: { query: '('.repeat(1000) + 'a' } })],
+    ['size', { size: 1_000_000 }],
+    ['size', { size: -1 }],
+    ['size', { size: '5;' }],
+    ['from', { from: -1 }],
+    ['from', { from: 9995, size: 10 }],
+    ['sort[0].location.@geopoint', { sort: [{ 'location.@geopoint': 'asc' }] }],
+    ['sort._script', { sort: { _script: {} } }],
+    ['sort[0].timestamp.order', { sort: [{ timestamp: 'up' }] }],
+    ['search_after', { search_after: [1] }],
+    ['search_after[0]', { sort: ['timestamp'], search_after: ['x'] }],
+    ['_source.includes[0]', { _source: { includes: ['*a*a*a*a*a*a*a'] } }],
+    ['aggs.a', agg({})],
+    ['aggs.a.nosuch', agg({ nosuch: {} })],
+    ['aggs.a.global', agg({ global: {} })],
+    ['aggs.a.scripted_metric', agg({ scripted_metric: {} })],
+    ['aggs.a.significant_terms', agg({ significant_terms: { field: 'tags' } })],
+    ['aggs.a.terms.script', agg({ terms: { script: 'doc.x' } })],
+    ['aggs.a.terms.size', agg({ terms: { field: 'tags', size: 65_537 } })],
+    ['aggs.a.terms.size', agg({ terms: { field: 'tags', size: 0 } })],
+    ['aggs.a.terms.include', agg({ terms: { field: 'tags', include: '(a+)+' } })],
+    ['aggs.a.terms.order', agg({ terms: { field: 'tags', order: { nosuch: 'asc' } } })],
+    ['aggs.a.avg.field', agg({ avg: { field: 'streamId' } })],
+    ['aggs.a.avg.field', agg({ avg: {} })],
+    ['aggs.a.aggs', agg({ avg: { field: '@m.value.temp' }, aggs: {} })],
+    ['aggs.a.histogram.interval', agg({ histogram: { field: '@m.value.temp', interval: 0 } })],
+    [
+      'aggs.a.histogram.extended_bounds',
+      agg({ histogram: { field: '@m.value.temp', interval: 1, extended_bounds: { min: 0, max: 1e9 } } }),
+    ],
+    ['aggs.a.date_histogram', agg({ date_histogram: { field: 'timestamp' } })],
+    [
+      'aggs.a.date_histogram.calendar_interval',
+      agg({ date_histogram: { field: 'timestamp', calendar_interval: '2d' } }),
+    ],
+    ['aggs.a.date_histogram.fixed_interval', agg({ date_histogram: { field: 'timestamp', fixed_interval: '1M' } })],
+    ['aggs.a.bucket_selector', agg({ bucket_selector: { buckets_path: { a: 'b' }, script: 'a>1' } })],
+    ['aggs.a.filter.nosuch', agg({ filter: { nosuch: {} } })],
+    ['aggs.a.percentiles.percents[0]', agg({ percentiles: { field: '@m.value.temp', percents: [101] } })],
+  ])('refuses at %s', (where, body) => expect(refusal(body)).toBe(where));
+
+  it('names the places of a script that it cannot read', () => {
+    const selector = (script: unknown): unknown =>
+      agg({
+        terms: { field: 'streamId' },
+        aggs: { m: { max: { field: 'timestamp' } }, s: { bucket_selector: { buckets_path: { m: 'm' }, script } } },
+      });
+    for (const source of [
+      'm.getClass()',
+      'System.exit(1)',
+      'm = 1',
+      'other > 1',
+      'm >',
+      '(m',
+      'm; 1',
+      '"a"',
+      'm[0]',
+      'constructor',
+      '('.repeat(200),
+    ])
+      expect(refusal(selector({ source, lang: 'expression' }))).toBe('aggs.a.aggs.s.bucket_selector.script.source');
+    expect(refusal(selector({ inline: 'm', lang: 'groovy' }))).toBe('aggs.a.aggs.s.bucket_selector.script.lang');
+    expect(refusal(selector('params.m > 1 && !(m * 2 <= -3.5e1)'))).toBe('accepted');
+    expect(
+      refusal(
+        agg({
+          terms: { field: 'streamId' },
+          aggs: { s: { bucket_selector: { buckets_path: { m: 'nosuch' }, script: 'm>1' } } },
+        }),
+      ),
+    ).toBe('aggs.a.aggs.s');
+  });
+
+  it('refuses a thousand nested bools, too many clauses and too much text, in time', () => {
+    const started = performance.now();
+    expect(refusal({ query: nested(1000, { match_all: {} }) })).toMatch(/^query\.bool\.must|^$|^query/);
+    expect(refusal({ query: { bool: { should: Array.from({ length: 1100 }, () => ({ match_all: {} })) } } })).toMatch(
+      /^query\.bool\.should\[/,
+    );
+    expect(refusal({ query: { terms: { tags: Array.from({ length: 60_000 }, (_, i) => `t${i}`) } } })).toBe('body');
+    expect(refusal({ query: { term: { tags: 'x'.repeat(1_000_000) } } })).toBe('body');
+    expect(refusal({ query: nested(100_000, { match_all: {} }) })).not.toBe('accepted');
+    let deep: unknown = { terms: { field: 'tags' } };
+    for (let i = 0; i < 60; i++) deep = { terms: { field: 'tags' }, aggs: { a: deep } };
+    expect(refusal(agg(deep))).not.toBe('accepted');
+    expect(performance.now() - started).toBeLessThan(5000);
+  });
+
+  it('accepts what replaces the removed operators', () => {
+    for (const body of [
+      query({ terms: { tags: ['a'] } }),
+      query({ prefix: { streamId: { value: 'd' } } }),
+      query({ query_string: { query: 'a', default_field: '*' } }),
+      query({ range: { timestamp: { gte: 'now-1d', lte: 'now' } } }),
+      query({ match_all: {} }),
+    ])
+      expect(refusal(body)).toBe('accepted');
+    expect(refusal(query({ filtered: { filter: { term: { id: 'a' } } } }), 'v0')).toBe('accepted');
+  });
+
+  it('reads dates and their math to the millisecond', () => {
+    const range = (bounds: Record<string, unknown>): unknown => {
+      const { query: read } = parse(query({ range: { timestamp: bounds } }));
+      const found = read.kind === 'range' ? read.bounds : {};
+      return Object.fromEntries(Object.entries(found).map(([key, at]) => [key, new Date(at as number).toISOString()]));
+    };
+    expect(range({ gte: '2017-07-27', lt: '2017-07-28' })).toEqual({
+      gte: '2017-07-27T00:00:00.000Z',
+      lt: '2017-07-28T00:00:00.000Z',
+    });
+    expect(range({ gt: '2017-07-27', lte: '2017-07' })).toEqual({
+      gt: '2017-07-27T23:59:59.999Z',
+      lte: '2017-07-31T23:59:59.999Z',
+    });
+    expect(range({ gte: 'now-1d/d', lt: 'now/h' })).toEqual({
+      gte: '2026-03-09T00:00:00.000Z',
+      lt: '2026-03-10T12:00:00.000Z',
+    });
+    expect(range({ gt: '2024-01-31||+1M/d', lte: 'now/w' })).toEqual({
+      gt: '2024-02-29T23:59:59.999Z',
+      lte: '2026-03-15T23:59:59.999Z',
+    });
+    expect(range({ gte: '2026-03-29', lt: '2026-03-29||+1d', time_zone: 'Europe/Paris' })).toEqual({
+      gte: '2026-03-28T23:00:00.000Z',
+      lt: '2026-03-29T22:00:00.000Z',
+    });
+    expect(range({ gte: 1490263200000, lt: '1490263200001' })).toEqual({
+      gte: '2017-03-23T10:00:00.000Z',
+      lt: '2017-03-23T10:00:00.001Z',
+    });
+    expect(range({ gte: '27/07/2017', lte: '27/07/2017', format: 'dd/MM/yyyy' })).toEqual({
+      gte: '2017-07-27T00:00:00.000Z',
+      lte: '2017-07-27T23:59:59.999Z',
+    });
+    expect(range({ gte: '2017-07-27T10:15:30.12+02:00' })).toEqual({ gte: '2017-07-27T08:15:30.120Z' });
+  });
+});
