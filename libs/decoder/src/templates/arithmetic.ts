@@ -121,7 +121,7 @@ function binary(operator: string, left: Compute, right: Compute, at: number): Co
 function numberOf(name: string, value: unknown): number {
   if (typeof value === 'number') return value;
   if (typeof value === 'bigint') return Number(value);
-  if (typeof value === 'string' && /^\s*[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?\s*$/i.test(value)) return Number(value);
+  if (typeof value === 'string' && /^\s*[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?\s*$/i.test(value)) return Number(value);
   throw new DecodingError(
     value === undefined
       ? `the template computes with "${name}", which the payload does not have`
