@@ -1,5 +1,5 @@
 import { DecodingError } from '../decoding.js';
-import type { CsvOptions } from './csv-format.js';
+import type { CsvOptions } from './csv.js';
 
 /**
  * Splits the first row of a payload into cells. The package csv-parse is not used: its escape character is honoured

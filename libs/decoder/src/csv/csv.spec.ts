@@ -1,5 +1,5 @@
 import { type DecodedFields, DecodingError, DefinitionError } from '../decoding.js';
-import { compileCsv, type CsvColumn, type CsvOptions } from './csv-format.js';
+import { compileCsv, type CsvColumn, type CsvOptions } from './csv.js';
 
 /** Columns a, b, c ... of types by their first letters, such as `SNB`. */
 function columns(types: string): CsvColumn[] {
