@@ -6,8 +6,8 @@ import org.elasticsearch.common.settings.Settings;
 import org.elasticsearch.env.Environment;
 import org.elasticsearch.index.reindex.ReindexPlugin;
 import org.elasticsearch.node.Node;
+import org.elasticsearch.painless.PainlessPlugin;
 import org.elasticsearch.plugins.Plugin;
-import org.elasticsearch.script.expression.ExpressionPlugin;
 import org.elasticsearch.transport.Netty4Plugin;
 
 /** A node of its own for tests and benchmarks: `java ElasticsearchNode.java FOLDER PORT`. It listens on 127.0.0.1 only. */
@@ -36,7 +36,7 @@ public final class ElasticsearchNode extends Node {
         new ElasticsearchNode(
             settings,
             List.of(
-                Netty4Plugin.class, CommonAnalysisPlugin.class, ExpressionPlugin.class, ReindexPlugin.class));
+                Netty4Plugin.class, CommonAnalysisPlugin.class, PainlessPlugin.class, ReindexPlugin.class));
     Runtime.getRuntime()
         .addShutdownHook(
             new Thread(

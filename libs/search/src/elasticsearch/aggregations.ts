@@ -1,0 +1,235 @@
+import type { Aggregation, AggregationNode, BucketOrder, BucketPath, Field, Sort } from '../dsl/index.js';
+import { printExpression } from '../dsl/script.js';
+import type { TenantFields } from '../fields/index.js';
+import { indexField } from './mapping.js';
+import { type Clause, translateQuery } from './queries.js';
+
+/**
+ * Buckets that each index answers with before they are merged: what is less frequent there might be missing in the sum.
+ * Values of fewer are counted exactly.
+ */
+const SHARD_SIZE = 5000;
+
+/** Aggregations go by their place, as users' names may mean something in a path: `a0`, `a1` and so on. */
+export const aggregationName = (place: number): string => `a${place}`;
+
+export function translateAggregations(nodes: readonly AggregationNode[], fields: TenantFields): Clause {
+  return Object.fromEntries(
+    nodes.map(({ aggregation, children }, i) => [
+      aggregationName(i),
+      {
+        ...translate(aggregation, nodes, children, fields),
+        ...(children.length > 0 ? { aggs: translateAggregations(children, fields) } : {}),
+      },
+    ]),
+  );
+}
+
+/** Sorts of hits. */
+export const translateSort = (sorts: readonly Sort[], fields: TenantFields): Clause[] =>
+  sorts.map(({ field, descending, missingFirst, mode }) => {
+    const order = descending ? 'desc' : 'asc';
+    // Documents have no order of their own over several indices; ids are in that of their arrival. No hit has a score.
+    if (field.name === '_doc') return { id: { order } };
+    if (field.name === '_score') return { _score: { order } };
+    return {
+      [indexField(fields, field)]: {
+        order,
+        missing: missingFirst ? '_first' : '_last',
+        mode,
+        unmapped_type: UNMAPPED[field.type ?? 'number'],
+      },
+    };
+  });
+
+const UNMAPPED = { number: 'double', boolean: 'boolean', string: 'keyword', date: 'date', geo: 'keyword' } as const;
+
+function translate(
+  aggregation: Aggregation,
+  siblings: readonly AggregationNode[],
+  children: readonly AggregationNode[],
+  fields: TenantFields,
+): Clause {
+  const name = (field: Field): string => indexField(fields, field);
+  const given = <Value>(key: string, value: Value | undefined): Clause => (value === undefined ? {} : { [key]: value });
+  switch (aggregation.kind) {
+    case 'terms': {
+      const { field, size, minDocCount, order, include, exclude, missing } = aggregation;
+      return {
+        terms: {
+          field: name(field),
+          size,
+          shard_size: Math.max(SHARD_SIZE, size),
+          min_doc_count: minDocCount,
+          order: orders(order, children),
+          ...given('include', include),
+          ...given('exclude', exclude),
+          ...given('missing', missing),
+        },
+      };
+    }
+    case 'stats':
+    case 'avg':
+    case 'min':
+    case 'max':
+    case 'sum':
+      return {
+        [aggregation.kind]: {
+          field: name(aggregation.field),
+          ...given('missing', aggregation.missing),
+          ...given('format', aggregation.format),
+        },
+      };
+    case 'extended_stats':
+      return {
+        extended_stats: {
+          field: name(aggregation.field),
+          sigma: aggregation.sigma,
+          ...given('missing', aggregation.missing),
+        },
+      };
+    case 'value_count':
+      return { value_count: { field: name(aggregation.field), ...given('missing', aggregation.missing) } };
+    case 'cardinality':
+      return {
+        cardinality: {
+          field: name(aggregation.field),
+          // The most that it counts exactly.
+          precision_threshold: 40_000,
+          ...given('missing', aggregation.missing),
+        },
+      };
+    case 'percentiles':
+      return {
+        percentiles: {
+          field: name(aggregation.field),
+          percents: aggregation.percents,
+          keyed: aggregation.keyed,
+          ...given('missing', aggregation.missing),
+        },
+      };
+    case 'histogram': {
+      const { field, interval, offset, minDocCount, extendedBounds, keyed, order, missing } = aggregation;
+      return {
+        histogram: {
+          field: name(field),
+          interval,
+          offset: ((offset % interval) + interval) % interval,
+          min_doc_count: minDocCount,
+          keyed,
+          order: orders(order, children),
+          ...given('extended_bounds', extendedBounds),
+          ...given('missing', missing),
+        },
+      };
+    }
+    case 'date_histogram': {
+      const { field, interval, offset, minDocCount, extendedBounds, keyed, order, timeZone, format } = aggregation;
+      return {
+        date_histogram: {
+          field: name(field),
+          ...(typeof interval === 'number' ? { fixed_interval: `${interval}ms` } : { calendar_interval: interval }),
+          ...(offset === 0 ? {} : { offset: `${offset}ms` }),
+          min_doc_count: minDocCount,
+          keyed,
+          time_zone: timeZone,
+          order: orders(order, children),
+          ...given('extended_bounds', extendedBounds),
+          ...given('format', format),
+        },
+      };
+    }
+    case 'range':
+      return { range: { field: name(aggregation.field), ranges: aggregation.ranges, keyed: aggregation.keyed } };
+    case 'date_range':
+      return {
+        date_range: {
+          field: name(aggregation.field),
+          ranges: aggregation.ranges,
+          keyed: aggregation.keyed,
+          time_zone: aggregation.timeZone,
+          // Bounds are milliseconds; keys are printed by the first one.
+          ...given('format', aggregation.format && `${aggregation.format}||epoch_millis`),
+        },
+      };
+    case 'filter':
+      return { filter: translateQuery(aggregation.filter, fields) };
+    case 'filters': {
+      const { filters, keyed, otherKey } = aggregation;
+      return {
+        filters: {
+          filters: keyed
+            ? Object.fromEntries(filters.map(({ key, filter }) => [key, translateQuery(filter, fields)]))
+            : filters.map(({ filter }) => translateQuery(filter, fields)),
+          ...(otherKey === undefined ? {} : { other_bucket_key: otherKey }),
+        },
+      };
+    }
+    case 'missing':
+      return { missing: { field: name(aggregation.field) } };
+    case 'top_hits':
+      return {
+        top_hits: {
+          size: aggregation.size,
+          from: aggregation.from,
+          sort: translateSort(aggregation.sort, fields),
+          track_scores: false,
+        },
+      };
+    case 'geohash_grid':
+      return {
+        geohash_grid: {
+          field: name(aggregation.field),
+          precision: aggregation.precision,
+          size: aggregation.size,
+          shard_size: Math.max(SHARD_SIZE, aggregation.size),
+        },
+      };
+    case 'geo_bounds':
+      return { geo_bounds: { field: name(aggregation.field), wrap_longitude: false } };
+    case 'geo_centroid':
+      return { geo_centroid: { field: name(aggregation.field) } };
+    case 'bucket_selector':
+      return {
+        bucket_selector: {
+          buckets_path: Object.fromEntries(
+            Object.entries(aggregation.paths).map(([variable, path]) => [variable, bucketPath(path, siblings)]),
+          ),
+          script: { lang: 'painless', source: printExpression(aggregation.script) },
+          gap_policy: aggregation.gaps,
+        },
+      };
+    case 'bucket_sort':
+      return {
+        bucket_sort: {
+          sort: aggregation.sort.map(({ path, descending }) => ({
+            [bucketPath(path, siblings)]: { order: descending ? 'desc' : 'asc' },
+          })),
+          from: aggregation.from,
+          ...given('size', aggregation.size),
+          gap_policy: aggregation.gaps,
+        },
+      };
+  }
+}
+
+const orders = (order: readonly BucketOrder[], children: readonly AggregationNode[]): Clause[] =>
+  order.map(({ path, descending }) => ({ [bucketPath(path, children)]: descending ? 'desc' : 'asc' }));
+
+/** As Elasticsearch writes it: `a0>a1.max`, `a2[95.0]`, `_count`. */
+function bucketPath({ aggregations, metric }: BucketPath, nodes: readonly AggregationNode[]): string {
+  if (aggregations.length === 0) return metric;
+  const steps: string[] = [];
+  let among = nodes;
+  let last: AggregationNode | undefined;
+  for (const name of aggregations) {
+    const place = among.findIndex((node) => node.name === name);
+    last = among[place];
+    steps.push(aggregationName(place));
+    among = last?.children ?? [];
+  }
+  const path = steps.join('>');
+  if (metric === '_count') return `${path}>_count`;
+  if (metric === 'value') return path;
+  return last?.aggregation.kind === 'percentiles' ? `${path}[${metric}]` : `${path}.${metric}`;
+}

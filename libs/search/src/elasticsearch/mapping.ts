@@ -1,0 +1,115 @@
+import { MESSAGE_FIELDS } from '../dsl/fields.js';
+import type { Field } from '../dsl/tree.js';
+import { WORD_CHARACTERS } from '../dsl/words.js';
+import { leavesOf, type LeafType, type TenantFields } from '../fields/index.js';
+import type { IndexedDocument } from '../search-engine.js';
+
+/**
+ * All tenants share an index per month of arrival: retention drops whole indices, and the number of indices does not grow
+ * with that of tenants. So that the fields of one tenant are none of another's, and their types never conflict, a field has
+ * the name of its slot: the 13th string field of every tenant is `s12`. Users' names are never part of a request.
+ */
+const LETTERS: Record<LeafType, string> = { number: 'n', boolean: 'b', string: 's', geo: 'g' };
+
+/** No document has this field: what asks for it finds nothing, as for a field that nobody has sent. */
+export const NO_FIELD = 'none';
+/** Sub-field of strings: their words. */
+export const WORDS = 'words';
+/** Words of all strings of a document. */
+export const ALL_WORDS = 'words';
+/** Names of the objects that a document has. */
+export const OBJECTS = 'objects';
+export const TENANT = 'tenant';
+
+const messageField = (name: string): string => name.replaceAll(/[.@]+/g, '_');
+
+/** Name of a field in the indices. */
+export function indexField(fields: TenantFields, { name }: Pick<Field, 'name'>): string {
+  if (Object.hasOwn(MESSAGE_FIELDS, name)) return messageField(name);
+  const learned = fields.get(name);
+  return learned ? `${LETTERS[learned.type]}${learned.slot}` : NO_FIELD;
+}
+
+/** A longer value is in no index of Lucene: it is found by its words only. */
+const KEYWORD = { type: 'keyword', ignore_above: 8191 };
+const TEXT = { type: 'text', analyzer: WORDS, norms: false, index_options: 'positions' };
+const STRING = { ...KEYWORD, fields: { [WORDS]: TEXT } };
+const MAPPINGS: Record<LeafType | 'date', object> = {
+  number: { type: 'double' },
+  boolean: { type: 'boolean' },
+  string: STRING,
+  geo: { type: 'geo_point' },
+  date: { type: 'date', format: 'strict_date_optional_time||epoch_millis' },
+};
+
+/** Settings and mapping of a month's index. */
+export const indexBody = (
+  shards: number,
+): { settings: Record<string, unknown>; mappings: Record<string, unknown> } => ({
+  settings: {
+    'index.number_of_shards': shards,
+    'index.auto_expand_replicas': '0-1',
+    // Slots of the account that has the most fields, strings with their words.
+    'index.mapping.total_fields.limit': 50_000,
+    'index.refresh_interval': '1s',
+    analysis: {
+      tokenizer: { [WORDS]: { type: 'pattern', pattern: `[^${WORD_CHARACTERS}]+` } },
+      analyzer: { [WORDS]: { type: 'custom', tokenizer: WORDS, filter: ['lowercase'] } },
+    },
+  },
+  mappings: {
+    // What a search shows; the rest is in the index.
+    _source: { includes: ['source'] },
+    dynamic: true,
+    date_detection: false,
+    numeric_detection: false,
+    dynamic_templates: Object.entries(LETTERS).map(([type, letter]) => ({
+      [type]: { match_pattern: 'regex', match: `^${letter}\\d+$`, mapping: MAPPINGS[type as LeafType] },
+    })),
+    properties: {
+      [TENANT]: { type: 'keyword' },
+      [OBJECTS]: { type: 'keyword', doc_values: false, ignore_above: 8191 },
+      [ALL_WORDS]: TEXT,
+      source: { type: 'object', enabled: false },
+      ...Object.fromEntries(Object.entries(MESSAGE_FIELDS).map(([name, type]) => [messageField(name), MAPPINGS[type]])),
+    },
+  },
+});
+
+/** Index of what arrived at this time. */
+export const indexOf = (prefix: string, created: string): string =>
+  `${prefix}-${created.slice(0, 4)}.${created.slice(5, 7)}`;
+
+/** Identifies a document among those of all tenants: written twice, it is there once. */
+export const documentId = ({ tenantId, id }: Pick<IndexedDocument, 'tenantId' | 'id'>): string => `${tenantId}/${id}`;
+
+/** A document as it is written. */
+export function indexedDocument({ tenantId, source }: IndexedDocument, fields: TenantFields): Record<string, unknown> {
+  const { leaves, objects } = leavesOf(source);
+  const document: Record<string, unknown> = { [TENANT]: tenantId, source };
+  const texts: string[] = [];
+  for (const [name, type] of Object.entries(MESSAGE_FIELDS)) {
+    const value = messageValue(source, name, type);
+    if (value === undefined || value === null) continue;
+    document[messageField(name)] = value;
+    if (type === 'string') for (const text of [value].flat()) if (typeof text === 'string') texts.push(text);
+  }
+  for (const [name, { type, values }] of leaves) {
+    const field = indexField(fields, { name });
+    if (field !== NO_FIELD) document[field] = values.length === 1 ? values[0] : values;
+    if (type === 'string') for (const text of values) texts.push(text as string);
+  }
+  document[OBJECTS] = [...objects, ...(source['location'] ? ['location'] : [])];
+  document[ALL_WORDS] = texts;
+  return document;
+}
+
+function messageValue(source: Readonly<Record<string, unknown>>, name: string, type: string): unknown {
+  if (type === 'geo') {
+    const { lat, lon } = (source['location'] ?? {}) as { lat?: unknown; lon?: unknown };
+    return typeof lat === 'number' && typeof lon === 'number' ? { lat, lon } : undefined;
+  }
+  let value: unknown = source;
+  for (const key of name.split('.')) value = (value as Record<string, unknown> | null | undefined)?.[key];
+  return value;
+}
