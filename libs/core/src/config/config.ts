@@ -105,6 +105,18 @@ export const configSchema = z.object({
     .regex(/^https?:\/\//, 'expected http:// or https://')
     .optional()
     .describe('Elasticsearch 7 or 8 for searches. Without it messages are indexed in PostgreSQL, for one machine.'),
+  ORRERY_SEARCH_INDEX: z
+    .string()
+    .regex(/^[a-z][a-z0-9-]{0,80}$/, 'expected lower case letters, digits and -')
+    .default('orrery-messages')
+    .describe('Begin of the names of the indices in Elasticsearch, one for each month of arrival.'),
+  ORRERY_SEARCH_SHARDS: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(64)
+    .default(1)
+    .describe('Primary shards of an index in Elasticsearch, from the next month on.'),
   DATABASE_URL: z
     .string()
     .startsWith('postgres')

@@ -77,6 +77,8 @@ export interface Service {
     running: Running[];
     /** Where the service answers over WebSocket. A process with such a service serves HTTPS too. */
     webSockets?: WebSocketEndpoints;
+    /** Removes what it keeps of a tenant outside its schema; it may be called again for the same tenant. */
+    removeTenant?: (tenantId: string) => Promise<void>;
   };
 }
 
@@ -123,6 +125,7 @@ export async function bootServices(services: Service[], roles: ServiceRoles, con
   };
 
   const databases: Database[] = [];
+  const removals = new Map<Database, (tenantId: string) => Promise<void>>();
   const running: Running[] = [];
   const controllers: Array<Type<unknown>> = [];
   const providers: Provider[] = [];
@@ -162,13 +165,14 @@ export async function bootServices(services: Service[], roles: ServiceRoles, con
     const parts = service.build(context);
     running.push(...parts.running);
     Object.assign(webSockets, parts.webSockets);
+    if (database && parts.removeTenant) removals.set(database, parts.removeTenant);
     if (roles.api) controllers.push(...parts.controllers);
     providers.push(...parts.providers.map(({ token, value }) => ({ provide: token, useValue: value })));
   }
 
   if (roles.worker) {
     running.push(new StreamPurger(bus));
-    for (const database of databases) running.push(new TenantRemoval(bus, database, logger));
+    for (const database of databases) running.push(new TenantRemoval(bus, database, logger, removals.get(database)));
   }
 
   checkAccessIsStated(controllers as Array<Type<object>>);

@@ -43,6 +43,8 @@ export class TenantRemoval {
     private readonly bus: Bus,
     private readonly database: Database,
     logger: Logger,
+    /** Removes what the service keeps of a tenant elsewhere. It may be called again for the same tenant. */
+    private readonly removeElsewhere?: (tenantId: string) => Promise<void>,
   ) {
     this.work = new WokenWork({
       name: `removal of tenants from ${database.options.schema.name}`,
@@ -88,6 +90,7 @@ export class TenantRemoval {
   }
 
   private async remove(tenantId: string, stopped: () => boolean): Promise<void> {
+    await this.removeElsewhere?.(tenantId);
     for (const table of await this.tables()) while (!stopped() && (await this.removeChunk(table, tenantId)));
   }
 
