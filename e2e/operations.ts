@@ -259,4 +259,5 @@ export const operations: Record<string, Operation> = {
     stranger: 'absent',
   },
   'DELETE /api/v1/event2action/actionPolicies/{policyId}': { roles: ['DATA_PROCESSING_W'], stranger: 'absent' },
+  'GET /api/v1/event2action/sms': { roles: ['DATA_PROCESSING_R'], stranger: 'own' },
 };

@@ -104,3 +104,27 @@ export interface FifoDeliveryReply {
   /** Subscriptions that no longer exist: what was delivered to them was not taken. */
   gone: string[];
 }
+
+// How the SMS connector gets the SMS of action policies: it takes some, hands them to the network, and says that they are
+// sent. What it has not said so for `SMS_TAKEN_MS` is given out again, so that none is lost.
+
+export interface WaitingSms {
+  id: string;
+  tenantId: string;
+  /** With the country code, and + when the tenant wrote one. */
+  phoneNumber: string;
+  text: string;
+  /** ISO 8601 */
+  created: string;
+}
+
+/** The oldest, at most `limit`. Any routing instance answers. */
+export const takeSms = defineRpc<{ limit: number }, { sms: WaitingSms[] }>('routing', 'takeSms');
+
+/** They leave the queue. Safe to repeat. */
+export const smsSent = defineRpc<{ ids: string[] }, Record<string, never>>('routing', 'smsSent');
+
+export const SMS_TAKEN_MS = 60_000;
+
+/** Broadcast when SMS have come; some may have been missed, so connectors also ask from time to time. */
+export const SMS_WAITING = 'sms.waiting';

@@ -2,6 +2,21 @@ import type { Service } from '@orrery/core/service';
 import { ActionPoliciesController } from './action-policies/action-policies.controller.js';
 import { ActionPoliciesService } from './action-policies/action-policies.service.js';
 import { ActionPolicy } from './action-policies/action-policy.entity.js';
+import { serveRpc } from '@orrery/core/bus';
+import { Secrets } from '@orrery/core/secrets';
+import { Webhooks } from '@orrery/core/webhooks';
+import { ActionStore } from './actions/action-store.js';
+import { PreparedActions } from './actions/prepared-action.js';
+import { smsSent, takeSms } from './contract.js';
+import { Deliveries1700001000500 } from './deliveries/deliveries.migration.js';
+import { emailing } from './deliveries/emailing.js';
+import { removeRetired, suspendFailing } from './deliveries/push-days.js';
+import { pushing } from './deliveries/pushes.js';
+import { Sender } from './deliveries/sender.js';
+import { TenantLimits } from './deliveries/tenant-limits.js';
+import { texting } from './deliveries/texting.js';
+import { SmsController } from './sms/sms.controller.js';
+import { SmsQueue } from './sms/sms-queue.js';
 import { Dispatcher } from './dispatcher/dispatcher.js';
 import { removeExpired } from './fifos/expiry.js';
 import { Fifo } from './fifos/fifo.entity.js';
@@ -19,12 +34,21 @@ export const routing: Service = {
   schema: {
     name: 'routing',
     entities: [Fifo, ActionPolicy],
-    migrations: [Fifos1700000500000, ActionPolicies1700000510000],
+    migrations: [Fifos1700000500000, ActionPolicies1700000510000, Deliveries1700001000500],
     owned: { fifo_messages: 'fifo_id IN (SELECT id FROM fifos WHERE tenant_id = $1)' },
   },
   restPaths: ['/api/v0/topics', '/api/v1/event2action'],
-  build({ bus, database, audit, jobs, roles }) {
-    const policies = new ActionPoliciesService(database);
+  build({ bus, database, audit, jobs, roles, config, apiKeys, mailer }) {
+    const webhooks = new Webhooks(config);
+    const store = new ActionStore(new Secrets(config));
+    const policies = new ActionPoliciesService(database, store, webhooks);
+    const sms = new SmsQueue(bus, database);
+    const limits = new TenantLimits(bus, apiKeys);
+    const sender = new Sender(bus, database, audit, new PreparedActions(database, store), {
+      push: pushing(webhooks),
+      email: emailing(mailer, database, limits),
+      sms: texting(sms, database, limits),
+    });
     const fifos = new FifosService(database, policies, bus.partitions);
     const dispatcher = new Dispatcher(bus, database);
     const wakes = new Wakes(bus, (partition, ids) => dispatcher.wake(partition, ids));
@@ -36,17 +60,50 @@ export const routing: Service = {
           everyMs: 600_000,
           run: () => suspendUnconsumed(database, policies, audit),
         });
+        await jobs.repeat({
+          name: 'routing.failing',
+          everyMs: 600_000,
+          run: () => suspendFailing(database, policies, audit),
+        });
+        await jobs.repeat({
+          name: 'routing.retired',
+          everyMs: 3_600_000,
+          run: async () => {
+            await removeRetired(database);
+            await sms.removeOld();
+          },
+        });
       },
-      stop: async () => undefined,
+      stop: () => webhooks.close(),
+    };
+    const answering = {
+      served: [] as Array<{ drain(): Promise<void> }>,
+      start: async () => {
+        answering.served = [
+          serveRpc(bus, takeSms, async ({ limit }) => ({ sms: await sms.take(limit) })),
+          serveRpc(bus, smsSent, async ({ ids }) => {
+            await sms.remove(ids);
+            return {};
+          }),
+        ];
+      },
+      stop: async () => {
+        await Promise.all(answering.served.map((each) => each.drain()));
+      },
     };
     return {
-      controllers: [FifosController, ActionPoliciesController],
+      controllers: [FifosController, ActionPoliciesController, SmsController],
       providers: [
         { token: FifosService, value: fifos },
         { token: ActionPoliciesService, value: policies },
+        { token: SmsQueue, value: sms },
       ],
       running: [
-        ...(roles.worker ? [dispatcher, new Router(bus, database, audit, policies, wakes), repeated] : []),
+        // They end in the reverse order: the router, before what it wakes.
+        ...(roles.worker
+          ? [repeated, dispatcher, sender, new Router(bus, database, audit, policies, wakes, sender)]
+          : []),
+        answering,
         new FifoPublishing(bus, database, audit, wakes),
       ],
     };

@@ -6,8 +6,11 @@ import type { Config } from '../config/index.js';
 import { isMailAddress } from './address.js';
 
 export interface Mail {
-  /** One address. */
-  to: string;
+  /** One address, or several. */
+  to: string | readonly string[];
+  cc?: readonly string[];
+  /** Recipients that the mail does not show. */
+  bcc?: readonly string[];
   subject: string;
   text: string;
 }
@@ -24,13 +27,17 @@ export class Mailer {
 
   /**
    * Resolves when the server has taken the mail.
-   * @throws Error when `to` is not one address, and when the server cannot be reached or refuses: try again later.
+   * @throws Error when one of the recipients is not one address, and when the server cannot be reached or refuses: try again later.
    */
-  async send({ to, subject, text }: Mail): Promise<void> {
-    if (!isMailAddress(to)) throw new Error('the recipient is not one e-mail address');
+  async send({ to, cc = [], bcc = [], subject, text }: Mail): Promise<void> {
+    const recipients = typeof to === 'string' ? [to] : to;
+    if (recipients.length === 0 || ![...recipients, ...cc, ...bcc].every(isMailAddress))
+      throw new Error('the recipient is not one e-mail address');
     const mail = {
       from: this.config.ORRERY_MAIL_FROM,
-      to,
+      to: [...recipients],
+      ...(cc.length === 0 ? {} : { cc: [...cc] }),
+      ...(bcc.length === 0 ? {} : { bcc: [...bcc] }),
       subject: subject.replace(/\p{Cc}+/gu, ' '),
       text,
       // Out-of-office messages would answer otherwise (RFC 3834).

@@ -5,7 +5,7 @@ import { ApiPagingV1, invalidParameter, Key, pageV1, pagingV1, Requires, wantsTo
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { ActionPoliciesService } from './action-policies.service.js';
 import { ActionPolicyDto } from './action-policy.dto.js';
-import { parsePolicy, TRIGGER_TYPES, type TriggerType } from './policy-document.js';
+import { TRIGGER_TYPES, type TriggerType } from './policy-document.js';
 
 const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 const checkedId = (id: string): string => {
@@ -44,7 +44,7 @@ export class ActionPoliciesController {
   @ApiBody({ type: ActionPolicyDto })
   @ApiOkResponse({ type: ActionPolicyDto })
   create(@Key() key: ApiKeyIdentity, @Body() body: unknown): Promise<ActionPolicyDto> {
-    return this.policies.create(key.tenantId, key.limits, parsePolicy(body));
+    return this.policies.create(key.tenantId, key.limits, body);
   }
 
   @Get(':policyId')
@@ -59,7 +59,7 @@ export class ActionPoliciesController {
   @ApiBody({ type: ActionPolicyDto })
   @ApiOkResponse({ type: ActionPolicyDto })
   update(@Key() key: ApiKeyIdentity, @Param('policyId') id: string, @Body() body: unknown): Promise<ActionPolicyDto> {
-    return this.policies.update(key.tenantId, checkedId(id), parsePolicy(body));
+    return this.policies.update(key.tenantId, checkedId(id), body);
   }
 
   @Delete(':policyId')

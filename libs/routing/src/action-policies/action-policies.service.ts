@@ -2,14 +2,26 @@ import { randomUUID } from 'node:crypto';
 import type { Database } from '@orrery/core/database';
 import { ApiError, invalidParameter } from '@orrery/core/http';
 import { type LimitValues, limitOf } from '@orrery/core/limits';
-import type { EntityManager } from 'typeorm';
+import type { Webhooks } from '@orrery/core/webhooks';
+import { type EntityManager, LessThanOrEqual } from 'typeorm';
+import { type ActionStore, deliveredIds } from '../actions/action-store.js';
 import type { ActionPolicyDto } from './action-policy.dto.js';
 import { ActionPolicy } from './action-policy.entity.js';
-import type { PolicyDocument, TriggerType } from './policy-document.js';
+import {
+  type Actions,
+  parsePolicy,
+  type PolicyDocument,
+  type ShownActions,
+  type TriggerType,
+} from './policy-document.js';
 
 /** Action policies as their tenant configures them (manual 14.1.1). */
 export class ActionPoliciesService {
-  constructor(private readonly database: Database) {}
+  constructor(
+    private readonly database: Database,
+    private readonly actions: ActionStore,
+    private readonly webhooks: Webhooks,
+  ) {}
 
   async list(
     tenantId: string,
@@ -25,45 +37,51 @@ export class ActionPoliciesService {
       .skip(paging.offset);
     if (triggerType) query.andWhere('p.triggers -> :triggerType IS NOT NULL', { triggerType });
     const [policies, total] = await query.getManyAndCount();
-    return { policies: policies.map(toDto), total };
+    return { policies: await this.toDtos(this.database.manager, tenantId, policies), total };
   }
 
   async get(tenantId: string, id: string): Promise<ActionPolicyDto> {
-    return toDto(await this.find(this.database.manager, tenantId, id));
+    return this.toDto(this.database.manager, await this.find(this.database.manager, tenantId, id));
   }
 
-  create(tenantId: string, limits: LimitValues, document: PolicyDocument): Promise<ActionPolicyDto> {
+  async create(tenantId: string, limits: LimitValues, body: unknown): Promise<ActionPolicyDto> {
+    const document = parsePolicy(body, { webhooks: this.webhooks });
     return this.database.transaction(async (manager) => {
       await this.touch(manager, tenantId);
       const max = limitOf(limits, 'actionPolicies');
       if ((await manager.countBy(ActionPolicy, { tenantId })) >= max)
         throw new ApiError('GENERIC_QUOTA_EXCEEDED_ERROR', `at most ${max} action policies`);
       const now = new Date();
+      const id = randomUUID();
       const policy = manager.create(ActionPolicy, {
         tenantId,
-        id: randomUUID(),
+        id,
         ...fieldsOf(document),
+        actions: await this.actions.write(manager, tenantId, id, document.actions),
         suspension: null,
         activeSince: now,
         created: now,
       });
       await manager.insert(ActionPolicy, policy);
-      return toDto(policy);
+      return this.toDto(manager, policy);
     });
   }
 
-  update(tenantId: string, id: string, document: PolicyDocument): Promise<ActionPolicyDto> {
-    if (document.id !== undefined && document.id !== id) throw invalidParameter('id', 'the id of the path, or no id');
+  update(tenantId: string, id: string, body: unknown): Promise<ActionPolicyDto> {
     return this.database.transaction(async (manager) => {
       await this.touch(manager, tenantId);
       const policy = await this.find(manager, tenantId, id);
+      const present = await this.open(manager, tenantId, [policy]);
+      const document = parsePolicy(body, { webhooks: this.webhooks, present: present(policy) });
+      if (document.id !== undefined && document.id !== id) throw invalidParameter('id', 'the id of the path, or no id');
       if (document.enabled && !policy.enabled) policy.activeSince = new Date();
       // Enabling resumes a suspended policy (manual 14.1.1).
       if (document.enabled) policy.suspension = null;
-      Object.assign(policy, fieldsOf(document));
+      const actions = await this.actions.write(manager, tenantId, id, document.actions, policy.actions);
+      Object.assign(policy, fieldsOf(document), { actions });
       const { tenantId: _tenant, id: _id, ...changed } = policy;
       await manager.update(ActionPolicy, { tenantId, id }, changed);
-      return toDto(policy);
+      return this.toDto(manager, policy);
     });
   }
 
@@ -72,6 +90,7 @@ export class ActionPoliciesService {
       await this.touch(manager, tenantId);
       const { affected } = await manager.delete(ActionPolicy, { tenantId, id });
       if (!affected) throw new ApiError('NOT_FOUND', `no action policy ${id}`);
+      await this.actions.delete(manager, tenantId, id);
     });
   }
 
@@ -97,6 +116,22 @@ export class ActionPoliciesService {
     return rows.map(({ id }) => id);
   }
 
+  /**
+   * Disables an enabled policy whose pushes fail (manual 14.3.2.2).
+   * @param enabledBefore only when it has been enabled since then.
+   */
+  async suspendOne(tenantId: string, id: string, suspension: string, enabledBefore: Date): Promise<boolean> {
+    return this.database.transaction(async (manager) => {
+      await this.touch(manager, tenantId);
+      const { affected } = await manager.update(
+        ActionPolicy,
+        { tenantId, id, enabled: true, activeSince: LessThanOrEqual(enabledBefore) },
+        { enabled: false, suspension },
+      );
+      return affected === 1;
+    });
+  }
+
   // Locks the tenant's policies until the end of the transaction, and tells routers that they have changed.
   private async touch(manager: EntityManager, tenantId: string): Promise<void> {
     await manager.query(
@@ -111,21 +146,53 @@ export class ActionPoliciesService {
     if (!policy) throw new ApiError('NOT_FOUND', `no action policy ${id}`);
     return policy;
   }
+
+  /** Opens the actions of policies of one tenant with one question. */
+  private async open(
+    manager: EntityManager,
+    tenantId: string,
+    policies: readonly ActionPolicy[],
+  ): Promise<(policy: ActionPolicy) => Actions> {
+    const ids = policies.flatMap(({ actions }) => deliveredIds(actions)).map(({ id }) => id);
+    const rows = await this.actions.read(manager, tenantId, ids);
+    return ({ actions }) => this.actions.open(actions, rows);
+  }
+
+  private async toDtos(
+    manager: EntityManager,
+    tenantId: string,
+    policies: readonly ActionPolicy[],
+  ): Promise<ActionPolicyDto[]> {
+    const actionsOf = await this.open(manager, tenantId, policies);
+    return policies.map((policy) => toDto(policy, actionsOf(policy)));
+  }
+
+  private async toDto(manager: EntityManager, policy: ActionPolicy): Promise<ActionPolicyDto> {
+    return (await this.toDtos(manager, policy.tenantId, [policy]))[0]!;
+  }
 }
 
 const fieldsOf = ({ name, enabled, triggers, actions }: PolicyDocument) => ({
   name,
   enabled,
   triggers,
-  actions,
   fifoNames: [...new Set(actions.fifoPublish?.map(({ fifoName }) => fifoName))],
 });
 
-const toDto = (policy: ActionPolicy): ActionPolicyDto => ({
+const toDto = (policy: ActionPolicy, actions: Actions): ActionPolicyDto => ({
   id: policy.id,
   ...(policy.name === null ? {} : { name: policy.name }),
   enabled: policy.enabled,
   ...(policy.suspension === null ? {} : { suspension: policy.suspension }),
   triggers: policy.triggers,
-  actions: policy.actions,
+  actions: shownActions(actions),
 });
+
+/** Without what no answer shows. */
+const shownActions = (actions: Actions): ShownActions =>
+  actions.azureEventHubs
+    ? {
+        ...actions,
+        azureEventHubs: actions.azureEventHubs.map(({ sharedAccessKey: _hidden, ...shown }) => shown),
+      }
+    : (actions as ShownActions);

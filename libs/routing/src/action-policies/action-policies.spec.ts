@@ -99,16 +99,6 @@ describe('action policies', () => {
     expect((await create({ enabled: true, triggers, actions })).actions).toEqual(actions);
   });
 
-  it('refuses actions that the installation does not have, by name', async () => {
-    for (const type of ['emails', 'sms', 'httpPush', 'azureEventHubs'])
-      expect(
-        await api.post(PATH, policy({ dataMessage: { version: 1 } }, { actions: { ...ACTIONS, [type]: [{}] } })),
-      ).toMatchObject({
-        status: 400,
-        body: { details: [{ field: `actions.${type}`, expected: expect.stringContaining('not available') }] },
-      });
-  });
-
   it('RTE-003 takes one trigger, or deviceCreated with deviceDeleted', async () => {
     const v1 = { version: 1 };
     await refuses(policy({ dataMessage: v1, deviceStatus: v1 }), 'triggers');

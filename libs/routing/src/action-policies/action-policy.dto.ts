@@ -1,5 +1,5 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
-import { type Actions, TRIGGER_TYPES, type Triggers } from './policy-document.js';
+import { type ShownActions, TRIGGER_TYPES, type Triggers } from './policy-document.js';
 
 /** For the description of the API; `parsePolicy` checks what comes in. */
 export class ActionPolicyDto {
@@ -17,8 +17,20 @@ export class ActionPolicyDto {
   @ApiProperty({
     type: 'object',
     additionalProperties: true,
-    description: 'At least one action: `fifoPublish`',
-    example: { fifoPublish: [{ fifoName: 'mydata' }] },
+    description:
+      'At least one action, at most 10 of each type: `fifoPublish`, `httpPush`, `emails`, `sms`, `azureEventHubs`. ' +
+      'The `sharedAccessKey` of `azureEventHubs` is never returned; a policy that is sent back without it keeps it',
+    example: {
+      fifoPublish: [{ fifoName: 'mydata' }],
+      httpPush: [
+        {
+          webhookUrl: 'https://hooks.myservice.com/services/SOMEWEBHOOKREFERENCE',
+          headers: { authorization: ['Bearer 00000000-0000-0000-0000-000000000000'] },
+          retryOnFailure: true,
+          content: '{"text": "data pushed to stream : {{streamId}}, at {{timestamp}}"}',
+        },
+      ],
+    },
   })
-  actions!: Actions;
+  actions!: ShownActions;
 }

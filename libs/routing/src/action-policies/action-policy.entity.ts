@@ -1,5 +1,6 @@
 import { Column, Entity, PrimaryColumn } from 'typeorm';
-import type { Actions, Triggers } from './policy-document.js';
+import type { StoredActions } from '../actions/action-store.js';
+import type { Triggers } from './policy-document.js';
 
 /** What is routed, and where to (manual 14.1). */
 @Entity('action_policies')
@@ -10,7 +11,7 @@ export class ActionPolicy {
   @Column('boolean') enabled!: boolean;
   @Column({ type: 'text', nullable: true }) suspension!: string | null;
   @Column('json') triggers!: Triggers;
-  @Column('json') actions!: Actions;
+  @Column('json') actions!: StoredActions;
   @Column({ type: 'text', array: true, name: 'fifo_names' }) fifoNames!: string[];
   /** Only messages that arrive later are routed (manual 14.1). */
   @Column({ type: 'timestamptz', name: 'active_since' }) activeSince!: Date;

@@ -1,6 +1,9 @@
-import { invalidParameters } from '@orrery/core/http';
+import { ApiError, invalidParameters } from '@orrery/core/http';
 import { LIMITS } from '@orrery/core/limits';
 import type { FieldError, MessageFilter } from '@orrery/core/messages';
+import type { Webhooks } from '@orrery/core/webhooks';
+import type { AzureEventHubsAction, DeliveredActions } from '../actions/action.js';
+import { type ActionErrors, ActionParser } from '../actions/parse-action.js';
 import { FIFO_NAME, FIFO_NAME_EXPECTED } from '../fifos/fifo.dto.js';
 
 export interface Filter extends Omit<MessageFilter, 'encodings'> {
@@ -29,9 +32,21 @@ export const TRIGGER_TYPES = Object.keys(FILTERS) as TriggerType[];
 export type Triggers = Partial<Record<TriggerType, { version: 1; filter?: Filter }>>;
 
 const ACTION_TYPES = ['emails', 'sms', 'fifoPublish', 'httpPush', 'azureEventHubs'] as const;
-export type Actions = Partial<Record<Exclude<(typeof ACTION_TYPES)[number], 'fifoPublish'>, never[]>> & {
+export type Actions = { [Kind in keyof DeliveredActions]?: Array<DeliveredActions[Kind]> } & {
   fifoPublish?: Array<{ fifoName: string }>;
 };
+
+/** Actions as answers show them. */
+export type ShownActions = Omit<Actions, 'azureEventHubs'> & {
+  azureEventHubs?: Array<Omit<AzureEventHubsAction, 'sharedAccessKey'>>;
+};
+
+/** What checking a policy depends on. */
+export interface PolicyContext {
+  webhooks: Webhooks;
+  /** The policy before it is changed. */
+  present?: Actions;
+}
 
 /** What a client may set of a policy (manual 14.1.1). */
 export interface PolicyDocument {
@@ -62,10 +77,15 @@ const UNKEPT = /[\0\p{Cs}]/u;
 const isText = (value: unknown): value is string =>
   typeof value === 'string' && value.trim() !== '' && value.length <= 512 && !UNKEPT.test(value);
 
-/** @throws GENERIC_INVALID_PARAMETER_ERROR that lists every bad field. Members that are null count as absent. */
-export function parsePolicy(body: unknown): PolicyDocument {
+/**
+ * Members that are null count as absent.
+ * @throws GENERIC_INVALID_PARAMETER_ERROR that lists every bad field; FORBIDDEN when nothing but the ports of webhooks is
+ * wrong (manual 14.3.2.7).
+ */
+export function parsePolicy(body: unknown, context: PolicyContext): PolicyDocument {
   if (!isObject(body)) throw invalidParameters([{ field: '', expected: 'a JSON object' }]);
   const errors: FieldError[] = [];
+  const forbidden: FieldError[] = [];
   const document: PolicyDocument = { name: null, enabled: false, triggers: {}, actions: {} };
   if (typeof body['id'] === 'string') document.id = body['id'];
   const name = body['name'] ?? null;
@@ -78,8 +98,9 @@ export function parsePolicy(body: unknown): PolicyDocument {
   else if (enabled !== false && enabled !== 'false')
     errors.push({ field: 'enabled', expected: 'true or false (required)' });
   document.triggers = parseTriggers(body['triggers'], errors);
-  document.actions = parseActions(body['actions'], errors);
-  if (errors.length > 0) throw invalidParameters(errors);
+  document.actions = parseActions(body['actions'], context, { invalid: errors, forbidden });
+  if (errors.length > 0) throw invalidParameters([...errors, ...forbidden]);
+  if (forbidden.length > 0) throw new ApiError('FORBIDDEN', forbidden);
   return document;
 }
 
@@ -174,29 +195,39 @@ const ITEMS: Record<keyof Filter, ItemParser> = {
   },
 };
 
-function parseActions(input: unknown, errors: FieldError[]): Actions {
+function parseActions(input: unknown, { webhooks, present }: PolicyContext, errors: ActionErrors): Actions {
   const actions: Actions = {};
+  // Answers do not show the key: whoever sends an answer back means the one that is kept.
+  const knownKey = (action: AzureEventHubsAction): string | undefined =>
+    present?.azureEventHubs?.find(
+      (each) =>
+        each.eventHubsNamespace === action.eventHubsNamespace &&
+        each.eventHubName === action.eventHubName &&
+        each.sharedAccessKeyName === action.sharedAccessKeyName,
+    )?.sharedAccessKey;
+  const parser = new ActionParser(webhooks, errors, knownKey);
   let count = 0;
   for (const [type, list] of isObject(input) ? Object.entries(input) : []) {
     if (list === undefined || list === null) continue;
     const field = `actions.${type}`;
-    if (!(ACTION_TYPES as readonly string[]).includes(type)) {
-      errors.push({ field, expected: `one of the actions ${ACTION_TYPES.join(', ')}` });
+    if (!isActionType(type)) {
+      errors.invalid.push({ field, expected: `one of the actions ${ACTION_TYPES.join(', ')}` });
       continue;
     }
     if (!Array.isArray(list) || list.length > LIMITS.actionsPerType.value) {
-      errors.push({ field, expected: `a list of at most ${LIMITS.actionsPerType.value} actions` });
+      errors.invalid.push({ field, expected: `a list of at most ${LIMITS.actionsPerType.value} actions` });
       continue;
     }
     count += list.length;
-    if (type === 'fifoPublish') actions.fifoPublish = parseFifoPublish(list, field, errors);
-    else if (list.length > 0)
-      errors.push({ field, expected: 'an empty list: this action is not available on this installation' });
-    else Object.assign(actions, { [type]: [] });
+    if (type === 'fifoPublish') actions.fifoPublish = parseFifoPublish(list, field, errors.invalid);
+    else Object.assign(actions, { [type]: list.map((each: unknown, i) => parser.parse(type, each, `${field}[${i}]`)) });
   }
-  if (count === 0) errors.push({ field: 'actions', expected: 'an object with at least one action (required)' });
+  if (count === 0) errors.invalid.push({ field: 'actions', expected: 'an object with at least one action (required)' });
   return actions;
 }
+
+const isActionType = (type: string): type is (typeof ACTION_TYPES)[number] =>
+  (ACTION_TYPES as readonly string[]).includes(type);
 
 // Other fields of the action, such as a template, mean nothing to a FIFO (manual 14.3.1).
 const parseFifoPublish = (list: unknown[], field: string, errors: FieldError[]): Array<{ fifoName: string }> =>

@@ -1,12 +1,14 @@
-import type { Audit, AuditEntry } from '@orrery/core/audit';
+import type { Audit } from '@orrery/core/audit';
 import { type AfterCommit, type Bus, PartitionReader, type ReadItem } from '@orrery/core/bus';
 import type { Database } from '@orrery/core/database';
 import type { Running } from '@orrery/core/service';
 import type { EntityManager } from 'typeorm';
 import type { ActionPoliciesService } from '../action-policies/action-policies.service.js';
+import { type DeliveryArrival, enqueueDeliveries } from '../deliveries/delivery-queue.js';
+import type { Sender } from '../deliveries/sender.js';
 import { type Arrival, enqueue } from '../fifos/queue.js';
 import type { Wakes } from '../fifos/wakes.js';
-import { type Subject, subjectOf } from './subject.js';
+import { subjectOf } from './subject.js';
 import { suspensionEntry } from './suspensions.js';
 import { PolicyCache } from './tenant-policies.js';
 
@@ -19,11 +21,12 @@ export class Router implements Running {
   private readonly reader: PartitionReader;
 
   constructor(
-    bus: Bus,
+    private readonly bus: Bus,
     database: Database,
     private readonly audit: Audit,
     private readonly service: ActionPoliciesService,
     private readonly wakes: Wakes,
+    private readonly sender: Sender,
   ) {
     this.policies = new PolicyCache(database);
     this.reader = new PartitionReader(bus, {
@@ -46,18 +49,23 @@ export class Router implements Running {
     const subjects = items.map(subjectOf);
     const policies = await this.policies.of(manager, new Set(subjects.map((subject) => subject.tenantId)));
     const arrivals: Arrival[] = [];
-    for (const subject of subjects)
-      for (const policy of policies.get(subject.tenantId)?.get(subject.type) ?? [])
-        if (arrivedAfter(subject, policy.activeSince) && policy.passes(subject))
-          for (const fifoName of policy.fifoNames)
-            arrivals.push({ tenantId: subject.tenantId, fifoName, body: subject.routed });
-    if (arrivals.length === 0) return;
+    const deliveries: DeliveryArrival[] = [];
+    for (const subject of subjects) {
+      const { tenantId, time } = subject;
+      for (const policy of policies.get(tenantId)?.get(subject.type)?.matching(subject) ?? []) {
+        // A message that does not say when it arrived counts as new.
+        if (time !== undefined && time < policy.activeSince - CLOCK_SKEW_MS) continue;
+        for (const fifoName of policy.fifoNames) arrivals.push({ tenantId, fifoName, body: subject.routed });
+        for (const each of policy.deliveries) deliveries.push({ tenantId, ...each, body: subject.routed });
+      }
+    }
+    if (arrivals.length === 0 && deliveries.length === 0) return;
 
-    const { wakes, dropped, found } = await enqueue(manager, arrivals);
+    const { wakes, dropped: audited, found } = await enqueue(manager, arrivals);
+    if (deliveries.length > 0) audited.push(...(await enqueueDeliveries(manager, deliveries, this.bus.partitions)));
     const missing = new Map(
       arrivals.filter((_, i) => !found[i]).map((arrival) => [`${arrival.tenantId}\n${arrival.fifoName}`, arrival]),
     );
-    const audited: AuditEntry[] = dropped;
     for (const { tenantId, fifoName } of missing.values()) {
       const suspension = `The FIFO "${fifoName}" does not exist`;
       for (const id of await this.service.suspend(manager, tenantId, [fifoName], suspension))
@@ -65,10 +73,8 @@ export class Router implements Running {
     }
     return () => {
       this.wakes.send(wakes);
+      this.sender.wake(deliveries);
       for (const entry of audited) this.audit.write(entry);
     };
   }
 }
-
-const arrivedAfter = ({ time }: Subject, activeSince: number): boolean =>
-  time === undefined || time >= activeSince - CLOCK_SKEW_MS;

@@ -3,7 +3,10 @@ import type { Database } from '@orrery/core/database';
 import type { EntityManager } from 'typeorm';
 import { ActionPolicy } from '../action-policies/action-policy.entity.js';
 import type { Filter } from '../action-policies/policy-document.js';
+import { deliveredIds } from '../actions/action-store.js';
+import { type QueueName, queueOf } from '../deliveries/delivery-queue.js';
 import { compileFilter, type Predicate } from './filter.js';
+import { PolicyIndex } from './policy-index.js';
 
 /** A policy ready to run. */
 export interface CompiledPolicy {
@@ -12,10 +15,12 @@ export interface CompiledPolicy {
   activeSince: number;
   passes: Predicate;
   fifoNames: string[];
+  /** Actions that something outside the platform takes. */
+  deliveries: ReadonlyArray<{ actionId: string; queue: QueueName }>;
 }
 
 /** A tenant's enabled policies by the type that triggers them. */
-export type TenantPolicies = ReadonlyMap<string, readonly CompiledPolicy[]>;
+export type TenantPolicies = ReadonlyMap<string, PolicyIndex>;
 
 /**
  * The policies of the tenants in hand, compiled once per version. The version is read in the transaction of each batch,
@@ -48,17 +53,17 @@ export class PolicyCache {
       where: { tenantId, enabled: true },
       order: { created: 'ASC', id: 'ASC' },
     });
-    const byType = new Map<string, CompiledPolicy[]>();
-    for (const policy of policies)
-      for (const [type, trigger] of Object.entries(policy.triggers) as Array<[string, { filter?: Filter }]>) {
-        const compiled: CompiledPolicy = {
-          id: policy.id,
-          activeSince: policy.activeSince.getTime(),
-          passes: compileFilter(trigger.filter),
-          fifoNames: policy.fifoNames,
-        };
-        byType.set(type, [...(byType.get(type) ?? []), compiled]);
+    const byType = new Map<string, PolicyIndex>();
+    for (const policy of policies) {
+      const deliveries = deliveredIds(policy.actions).map(({ kind, id }) => ({ actionId: id, queue: queueOf(kind) }));
+      for (const [type, { filter }] of Object.entries(policy.triggers) as Array<[string, { filter?: Filter }]>) {
+        let index = byType.get(type);
+        if (!index) byType.set(type, (index = new PolicyIndex()));
+        const passes = compileFilter(filter);
+        const activeSince = policy.activeSince.getTime();
+        index.add({ id: policy.id, activeSince, passes, fifoNames: policy.fifoNames, deliveries }, filter);
       }
+    }
     return byType;
   }
 }

@@ -1,0 +1,274 @@
+import { randomUUID } from 'node:crypto';
+import type { AuditEntry } from '@orrery/core/audit';
+import { copyRows } from '@orrery/core/database';
+import { LIMITS } from '@orrery/core/limits';
+import { partitionOf } from '@orrery/core/messages';
+import type { EntityManager } from 'typeorm';
+import type { DeliveredKind } from '../actions/action.js';
+
+// What waits for something outside the platform is the rows of `deliveries`, by tenant and queue. Whoever changes them
+// locks the row of the queue first, several queues in the order of tenants and names: `waiting` is therefore always the
+// number of rows that nobody has tried, and nobody waits in a circle.
+
+export type QueueName = 'push' | 'email' | 'sms';
+
+const QUEUES: Record<DeliveredKind, QueueName> = {
+  httpPush: 'push',
+  azureEventHubs: 'push',
+  emails: 'email',
+  sms: 'sms',
+};
+const CALLED: Record<QueueName, string> = {
+  push: 'httpPush and Azure Event Hubs requests',
+  email: 'e-mails',
+  sms: 'SMS',
+};
+
+export const queueOf = (kind: DeliveredKind): QueueName => QUEUES[kind];
+
+/** The partition of a tenant's queues, by which their sender is found. */
+export const queuePartition = (tenantId: string, partitions: number): number =>
+  partitionOf(tenantId, 'deliveries', partitions);
+
+export interface QueueKey {
+  tenantId: string;
+  queue: QueueName;
+}
+
+/** A message on its way to an action. */
+export interface DeliveryArrival extends QueueKey {
+  actionId: string;
+  /** The routed message or event. */
+  body: string;
+}
+
+/** What a sender has taken. */
+export interface Delivery extends QueueKey {
+  seq: string;
+  actionId: string;
+  /** Undefined when the policy has been deleted. */
+  policyId: string | undefined;
+  messageId: string;
+  body: string;
+  attempt: number;
+}
+
+/** What becomes of a delivery: it leaves the queue, or is due again in so many milliseconds. */
+export type Settlement = { again?: { ms: number; attempt: number } };
+
+/** A sender that does not say for so long what has become of a delivery is given up: longer than any request takes. */
+const TAKEN_SECONDS = 180;
+const MAX_COPY_BYTES = 16 << 20;
+
+const MAX_WAITING = LIMITS.httpPushBuffer.value;
+
+const columns = (keys: readonly QueueKey[]): [string[], string[]] => [
+  keys.map(({ tenantId }) => tenantId),
+  keys.map(({ queue }) => queue),
+];
+
+export const keyText = ({ tenantId, queue }: QueueKey): string => `${queue} ${tenantId}`;
+
+/**
+ * Puts messages into their queues, in order; the oldest of those that nobody has tried make room (manual 14.3.2.3).
+ * @returns what was dropped, for the audit log once the transaction is committed.
+ */
+export async function enqueueDeliveries(
+  manager: EntityManager,
+  arrivals: readonly DeliveryArrival[],
+  partitions: number,
+): Promise<AuditEntry[]> {
+  const counts = new Map<string, { key: QueueKey; count: number }>();
+  for (const { tenantId, queue } of arrivals) {
+    const key = { tenantId, queue };
+    const entry = counts.get(keyText(key)) ?? { key, count: 0 };
+    entry.count++;
+    counts.set(keyText(key), entry);
+  }
+  const keys = [...counts.values()];
+  const queues = (await manager.query(
+    `INSERT INTO delivery_queues AS q (tenant_id, queue, partition, waiting, next_due)
+     SELECT tenant_id, queue, partition, waiting, now()
+     FROM unnest($1::text[], $2::text[], $3::int[], $4::int[]) AS v(tenant_id, queue, partition, waiting)
+     ORDER BY tenant_id, queue
+     ON CONFLICT (tenant_id, queue) DO UPDATE SET waiting = q.waiting + excluded.waiting, next_due = now()
+     RETURNING tenant_id AS "tenantId", queue, waiting`,
+    [
+      ...columns(keys.map(({ key }) => key)),
+      keys.map(({ key }) => queuePartition(key.tenantId, partitions)),
+      keys.map(({ count }) => count),
+    ],
+  )) as Array<QueueKey & { waiting: number }>;
+  await copyInParts(manager, arrivals);
+
+  const dropped: AuditEntry[] = [];
+  for (const { tenantId, queue, waiting } of queues) {
+    const excess = waiting - MAX_WAITING;
+    if (excess <= 0) continue;
+    await manager.query(
+      `DELETE FROM deliveries WHERE tenant_id = $1 AND queue = $2 AND seq = ANY (ARRAY(
+         SELECT seq FROM deliveries WHERE tenant_id = $1 AND queue = $2 AND attempt = 0 AND NOT taken
+         ORDER BY seq LIMIT $3))`,
+      [tenantId, queue, excess],
+    );
+    await manager.query('UPDATE delivery_queues SET waiting = $3 WHERE tenant_id = $1 AND queue = $2', [
+      tenantId,
+      queue,
+      MAX_WAITING,
+    ]);
+    dropped.push({
+      tenantId,
+      level: 'error',
+      category: 'notification',
+      subcategory: queue === 'push' ? 'http' : queue,
+      type: `${queue}_overflow`,
+      description: `More than ${MAX_WAITING} ${CALLED[queue]} wait: the ${excess === 1 ? 'oldest was' : `${excess} oldest were`} dropped`,
+      content: { dropped: excess, maximum: MAX_WAITING },
+    });
+  }
+  return dropped;
+}
+
+// One COPY, unless many policies multiply large messages: its text is built in memory.
+async function copyInParts(manager: EntityManager, arrivals: readonly DeliveryArrival[]): Promise<void> {
+  let from = 0;
+  let size = 0;
+  for (const [i, { body }] of arrivals.entries()) {
+    size += body.length;
+    if (size < MAX_COPY_BYTES && i < arrivals.length - 1) continue;
+    await copyRows(
+      manager,
+      'deliveries',
+      ['tenant_id', 'queue', 'action_id', 'message_id', 'body'],
+      arrivals.slice(from, i + 1).map((each) => [each.tenantId, each.queue, each.actionId, randomUUID(), each.body]),
+    );
+    from = i + 1;
+    size = 0;
+  }
+}
+
+/**
+ * Notes what has become of deliveries and takes what is due next, in one transaction.
+ * @param wanted queues with the most deliveries to take of each.
+ */
+export async function settleAndTake(
+  manager: EntityManager,
+  settled: ReadonlyArray<{ delivery: Delivery } & Settlement>,
+  wanted: ReadonlyArray<QueueKey & { most: number }>,
+): Promise<Delivery[]> {
+  const queues = new Map<string, QueueKey>();
+  for (const key of [...settled.map(({ delivery }) => delivery), ...wanted]) queues.set(keyText(key), key);
+  const keys = [...queues.values()];
+  await manager.query(
+    `SELECT FROM delivery_queues q JOIN unnest($1::text[], $2::text[]) AS v(tenant_id, queue) USING (tenant_id, queue)
+     ORDER BY q.tenant_id, q.queue FOR UPDATE OF q`,
+    columns(keys),
+  );
+  await settle(manager, settled);
+  const taken = await take(manager, wanted);
+  const started = new Map<string, number>();
+  for (const delivery of taken)
+    if (delivery.fresh) started.set(keyText(delivery), (started.get(keyText(delivery)) ?? 0) + 1);
+  await manager.query(
+    `UPDATE delivery_queues q SET waiting = q.waiting - v.started,
+       next_due = (SELECT min(due) FROM deliveries d WHERE d.tenant_id = q.tenant_id AND d.queue = q.queue)
+     FROM unnest($1::text[], $2::text[], $3::int[]) AS v(tenant_id, queue, started)
+     WHERE q.tenant_id = v.tenant_id AND q.queue = v.queue`,
+    [...columns(keys), keys.map((key) => started.get(keyText(key)) ?? 0)],
+  );
+  return taken;
+}
+
+async function settle(
+  manager: EntityManager,
+  settled: ReadonlyArray<{ delivery: Delivery } & Settlement>,
+): Promise<void> {
+  const gone = settled.filter(({ again }) => !again).map(({ delivery }) => delivery);
+  if (gone.length > 0)
+    await manager.query(
+      // One that another sender has given back meanwhile was waiting.
+      `WITH gone AS (
+         DELETE FROM deliveries d USING unnest($1::text[], $2::text[], $3::bigint[]) AS v(tenant_id, queue, seq)
+         WHERE d.tenant_id = v.tenant_id AND d.queue = v.queue AND d.seq = v.seq
+         RETURNING d.tenant_id, d.queue, NOT d.taken AND d.attempt = 0 AS waited)
+       UPDATE delivery_queues q SET waiting = q.waiting - g.waited
+       FROM (SELECT tenant_id, queue, count(*)::int AS waited FROM gone WHERE waited GROUP BY tenant_id, queue) g
+       WHERE q.tenant_id = g.tenant_id AND q.queue = g.queue`,
+      [...columns(gone), gone.map(({ seq }) => seq)],
+    );
+  const again = settled.flatMap(({ delivery, again: next }) => (next ? [{ ...delivery, ...next }] : []));
+  if (again.length === 0) return;
+  // What is given back untried waits as it did before.
+  await manager.query(
+    `WITH back AS (
+       UPDATE deliveries d SET taken = false, attempt = v.attempt, due = now() + v.ms * interval '1 millisecond'
+       FROM unnest($1::text[], $2::text[], $3::bigint[], $4::int[], $5::int[]) AS v(tenant_id, queue, seq, attempt, ms)
+       WHERE d.tenant_id = v.tenant_id AND d.queue = v.queue AND d.seq = v.seq AND d.taken
+       RETURNING d.tenant_id, d.queue, d.attempt)
+     UPDATE delivery_queues q SET waiting = q.waiting + b.untried
+     FROM (SELECT tenant_id, queue, count(*)::int AS untried FROM back WHERE attempt = 0 GROUP BY tenant_id, queue) b
+     WHERE q.tenant_id = b.tenant_id AND q.queue = b.queue`,
+    [...columns(again), again.map(({ seq }) => seq), again.map(({ attempt }) => attempt), again.map(({ ms }) => ms)],
+  );
+}
+
+async function take(
+  manager: EntityManager,
+  wanted: ReadonlyArray<QueueKey & { most: number }>,
+): Promise<Array<Delivery & { fresh: boolean }>> {
+  if (wanted.length === 0) return [];
+  const rows = (await manager.query(
+    `WITH due AS (
+       SELECT d.* FROM unnest($1::text[], $2::text[], $3::int[]) AS v(tenant_id, queue, most), LATERAL (
+         SELECT tenant_id, queue, seq, NOT taken AND attempt = 0 AS fresh FROM deliveries d
+         WHERE d.tenant_id = v.tenant_id AND d.queue = v.queue AND d.due <= now()
+         ORDER BY d.due, d.seq LIMIT v.most) d),
+     taken AS (
+       UPDATE deliveries d SET taken = true, due = now() + make_interval(secs => $4)
+       FROM due WHERE d.tenant_id = due.tenant_id AND d.queue = due.queue AND d.seq = due.seq
+       RETURNING d.*, due.fresh)
+     SELECT t.tenant_id, t.queue, t.seq, t.action_id, t.message_id, t.body, t.attempt, t.fresh, a.policy_id
+     FROM taken t LEFT JOIN delivered_actions a ON a.tenant_id = t.tenant_id AND a.id = t.action_id
+     ORDER BY t.seq`,
+    [...columns(wanted), wanted.map(({ most }) => most), TAKEN_SECONDS],
+  )) as Array<{
+    tenant_id: string;
+    queue: QueueName;
+    seq: string;
+    action_id: string;
+    message_id: string;
+    body: string;
+    attempt: number;
+    fresh: boolean;
+    policy_id: string | null;
+  }>;
+  return rows.map((row) => ({
+    tenantId: row.tenant_id,
+    queue: row.queue,
+    seq: row.seq,
+    actionId: row.action_id,
+    policyId: row.policy_id ?? undefined,
+    messageId: row.message_id,
+    body: row.body,
+    attempt: row.attempt,
+    fresh: row.fresh,
+  }));
+}
+
+/** What the last sender of a partition has taken and not settled is due at once: it is gone. */
+export async function releasePartition(manager: EntityManager, partition: number): Promise<void> {
+  // Untried ones wait again, so that they count and can make room.
+  await manager.query('SELECT FROM delivery_queues WHERE partition = $1 ORDER BY tenant_id, queue FOR UPDATE', [
+    partition,
+  ]);
+  await manager.query(
+    `WITH back AS (
+       UPDATE deliveries d SET taken = false, due = now() FROM delivery_queues q
+       WHERE q.partition = $1 AND d.tenant_id = q.tenant_id AND d.queue = q.queue AND d.taken
+       RETURNING d.tenant_id, d.queue, d.attempt)
+     UPDATE delivery_queues q SET waiting = q.waiting + b.untried, next_due = now()
+     FROM (SELECT tenant_id, queue, count(*) FILTER (WHERE attempt = 0)::int AS untried FROM back GROUP BY tenant_id, queue) b
+     WHERE q.tenant_id = b.tenant_id AND q.queue = b.queue`,
+    [partition],
+  );
+}

@@ -1,0 +1,13 @@
+import type { AuditEntry } from '@orrery/core/audit';
+import type { PreparedAction } from '../actions/prepared-action.js';
+import type { Delivery, Settlement } from './delivery-queue.js';
+
+/** What has become of a delivery. */
+export interface Outcome extends Settlement {
+  /** Of a push that has ended: counted for its policy. */
+  succeeded?: boolean;
+  audit?: AuditEntry;
+}
+
+/** One attempt of a delivery whose policy exists. */
+export type Attempt = (delivery: Delivery, action: PreparedAction, signal: AbortSignal) => Promise<Outcome>;

@@ -1,0 +1,78 @@
+import type { Audit } from '@orrery/core/audit';
+import type { Database } from '@orrery/core/database';
+import type { EntityManager } from 'typeorm';
+import type { ActionPoliciesService } from '../action-policies/action-policies.service.js';
+import type { Delivery } from './delivery-queue.js';
+import type { Outcome } from './outcome.js';
+
+/** Days, and share of failed pushes in each of them, after which a policy is suspended (manual 14.3.2.2). */
+const FAILING_DAYS = 7;
+const FAILING_SHARE = 0.9;
+
+/** Counts the pushes that have ended, by policy and day. */
+export async function countPushes(
+  manager: EntityManager,
+  settled: ReadonlyArray<{ delivery: Delivery } & Outcome>,
+): Promise<void> {
+  const counts = new Map<string, { tenantId: string; policyId: string; pushes: number; failed: number }>();
+  for (const { delivery, succeeded } of settled) {
+    const { tenantId, policyId } = delivery;
+    if (succeeded === undefined || policyId === undefined) continue;
+    const count = counts.get(policyId) ?? { tenantId, policyId, pushes: 0, failed: 0 };
+    count.pushes++;
+    if (!succeeded) count.failed++;
+    counts.set(policyId, count);
+  }
+  if (counts.size === 0) return;
+  const rows = [...counts.values()];
+  await manager.query(
+    `INSERT INTO push_days AS p (tenant_id, policy_id, day, pushes, failed)
+     SELECT tenant_id, policy_id, (now() AT TIME ZONE 'UTC')::date, pushes, failed
+     FROM unnest($1::text[], $2::uuid[], $3::int[], $4::int[]) AS v(tenant_id, policy_id, pushes, failed)
+     ORDER BY tenant_id, policy_id
+     ON CONFLICT (tenant_id, policy_id, day)
+       DO UPDATE SET pushes = p.pushes + excluded.pushes, failed = p.failed + excluded.failed`,
+    [
+      rows.map(({ tenantId }) => tenantId),
+      rows.map(({ policyId }) => policyId),
+      rows.map(({ pushes }) => pushes),
+      rows.map(({ failed }) => failed),
+    ],
+  );
+}
+
+/** Suspends the policies of whose pushes too many failed in each of the last 7 whole days. */
+export async function suspendFailing(database: Database, policies: ActionPoliciesService, audit: Audit): Promise<void> {
+  const failing = await database.query<{ tenant_id: string; policy_id: string; percent: number; since: Date }>(
+    `SELECT tenant_id, policy_id, floor(100.0 * sum(failed) / sum(pushes))::int AS percent,
+       ((now() AT TIME ZONE 'UTC')::date - $1::int)::timestamp AT TIME ZONE 'UTC' AS since
+     FROM push_days
+     WHERE day >= (now() AT TIME ZONE 'UTC')::date - $1::int AND day < (now() AT TIME ZONE 'UTC')::date
+       AND failed > pushes * $2::float8
+     GROUP BY tenant_id, policy_id HAVING count(*) = $1`,
+    [FAILING_DAYS, FAILING_SHARE],
+  );
+  for (const { tenant_id: tenantId, policy_id: policyId, percent, since } of failing) {
+    const suspension = `More than ${FAILING_SHARE * 100}% of its pushes failed on each of ${FAILING_DAYS} consecutive days (${percent}% in all)`;
+    if (!(await policies.suspendOne(tenantId, policyId, suspension, since))) continue;
+    audit.write({
+      tenantId,
+      level: 'error',
+      category: 'notification',
+      subcategory: 'http',
+      type: 'action_policy_suspended',
+      description: `An action policy was disabled: ${suspension}`,
+      source: { actionPolicyId: policyId },
+    });
+  }
+  await database.query('DELETE FROM push_days WHERE day < now() - make_interval(days => $1)', [FAILING_DAYS + 7]);
+}
+
+/** Removes what nothing waits for any more: actions of policies that were changed, and counts of days that are over. */
+export async function removeRetired(database: Database): Promise<void> {
+  await database.query(
+    `DELETE FROM delivered_actions WHERE retired < now() - interval '1 day'
+       AND id NOT IN (SELECT DISTINCT action_id FROM deliveries)`,
+  );
+  await database.query(`DELETE FROM emissions WHERE day < now() - interval '2 days'`);
+}
