@@ -1,9 +1,66 @@
 import type { Service } from '@orrery/core/service';
+import { removeDeletedEntries } from './contexts/context-cache.js';
+import { ContextEntry } from './contexts/context-entry.entity.js';
+import { CONTEXTS, ContextsController, GEOZONES, GeozonesController } from './contexts/contexts.controller.js';
+import { ContextsService } from './contexts/contexts.service.js';
+import { SERVICE } from './contract.js';
+import { GuardsController } from './guards/guards.controller.js';
+import { GuardsService } from './guards/guards.service.js';
+import { migrations } from './migrations.js';
+import { removeLeftovers } from './processing/leftovers.js';
+import { messagesReader } from './processing/messages.reader.js';
+import { Rule } from './rules/rule.entity.js';
+import { RuleTests } from './rules/rule-tests.js';
+import {
+  FIRING_RULES,
+  FiringRulesController,
+  MATCHING_RULES,
+  MatchingRulesController,
+  STATE_RULES,
+  StateProcessingRulesController,
+} from './rules/rules.controller.js';
+import { RulesService } from './rules/rules.service.js';
+
+const HOUR_MS = 3600 * 1000;
 
 /** Rules, and the events that they fire (manual 17). */
 export const eventProcessing: Service = {
-  name: 'event-processing',
-  schema: { name: 'event_processing', entities: [], migrations: [] },
+  name: SERVICE,
+  schema: { name: 'event_processing', entities: [Rule, ContextEntry], migrations },
   restPaths: ['/api/v0/eventprocessing', '/api/v1/eventprocessing'],
-  build: () => ({ controllers: [], providers: [], running: [] }),
+  build({ bus, database, audit, jobs, logger, roles }) {
+    const reader = messagesReader(bus, database, audit, logger);
+    const repeated = {
+      start: () =>
+        jobs.repeat({
+          name: 'event-processing.leftovers',
+          everyMs: HOUR_MS,
+          async run() {
+            await removeLeftovers(database);
+            await removeDeletedEntries(database);
+          },
+        }),
+      stop: async () => undefined,
+    };
+    return {
+      controllers: [
+        MatchingRulesController,
+        FiringRulesController,
+        GuardsController,
+        StateProcessingRulesController,
+        ContextsController,
+        GeozonesController,
+      ],
+      providers: [
+        { token: MATCHING_RULES, value: new RulesService(database, 'matching') },
+        { token: FIRING_RULES, value: new RulesService(database, 'firing') },
+        { token: STATE_RULES, value: new RulesService(database, 'state') },
+        { token: RuleTests, value: new RuleTests(database) },
+        { token: GuardsService, value: new GuardsService(database) },
+        { token: CONTEXTS, value: new ContextsService(database, 'context') },
+        { token: GEOZONES, value: new ContextsService(database, 'geozone') },
+      ],
+      running: roles.worker ? [reader, repeated] : [],
+    };
+  },
 };

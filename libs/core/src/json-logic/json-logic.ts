@@ -1,6 +1,16 @@
 import { defaultMethods, LogicEngine } from 'json-logic-engine';
 import { invalidParameter } from '../http/errors.js';
-import { bounded, EACH, isForbiddenPath, LogicError, MAX_PATH, OPERATORS, SPREAD, truthy } from './operators.js';
+import {
+  bounded,
+  EACH,
+  isForbiddenPath,
+  LogicError,
+  MAX_PATH,
+  MOST_WORK,
+  OPERATORS,
+  SPREAD,
+  truthy,
+} from './operators.js';
 
 export { LogicError };
 
@@ -15,6 +25,8 @@ export interface LogicOptions {
   field: string;
   /** Operators beside JsonLogic's own. */
   operators?: Record<string, Operator>;
+  /** What one evaluation may do: see `charge`. */
+  work?: number;
 }
 
 /** Operators that evaluate some operands only, or one of them for each element of a list. */
@@ -32,13 +44,13 @@ const MAX_PARTS = 2000;
  * of an evaluation is bounded.
  * @throws ApiError GENERIC_INVALID_PARAMETER_ERROR that names the place of what cannot be compiled.
  */
-export function compileLogic(logic: unknown, { field, operators = {} }: LogicOptions): Evaluate {
+export function compileLogic(logic: unknown, { field, operators = {}, work = MOST_WORK }: LogicOptions): Evaluate {
   const allowed = new Set([...BRANCHING, ...ITERATING, ...Object.keys(OPERATORS), ...Object.keys(operators)]);
   allowed.delete(EACH);
   allowed.delete(SPREAD);
   const prepared = prepare(logic, allowed, field);
   const evaluate = engine(operators).build(prepared);
-  return (data) => bounded(() => run(evaluate, data));
+  return (data) => bounded(work, () => run(evaluate, data));
 }
 
 function run(evaluate: (data: unknown) => unknown, data: unknown): unknown {

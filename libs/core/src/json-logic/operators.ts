@@ -4,15 +4,15 @@ import { splitPathMemoized } from 'json-logic-engine';
 export class LogicError extends Error {}
 
 /** What one evaluation may do: about as many operations of the logic, or elements of lists that are walked through. */
-const MOST_WORK = 1_000_000;
+export const MOST_WORK = 1_000_000;
 /** Elements, or characters, that native code walks through in the time of one operation. */
 const NATIVE = 16;
 
 let left = 0;
 
 /** Runs an evaluation with a budget of its own. Logic is the tenant's, the process is everybody's. */
-export function bounded<Result>(evaluate: () => Result): Result {
-  left = MOST_WORK;
+export function bounded<Result>(work: number, evaluate: () => Result): Result {
+  left = work;
   return evaluate();
 }
 

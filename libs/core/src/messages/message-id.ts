@@ -20,6 +20,14 @@ export function newMessageId(now = Date.now()): string {
   return hex(lastTime, 12) + hex(counter, 4) + instance;
 }
 
+/**
+ * Id of the message of this rank, when a message is split into several: they have arrived when it did, and its own id is
+ * that of rank 0. The same at each time that it is split.
+ */
+export function splitMessageId(id: string, rank: number): string {
+  return id.slice(0, 16) + hex((Number.parseInt(id.slice(16), 16) + rank) % 2 ** 32, 8);
+}
+
 /** Arrival time of the message with this id. */
 export function messageTime(id: string): Date {
   return new Date(Number.parseInt(id.slice(0, 12), 16));

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { describeErrors, MAX_DEPTH, MAX_VALUE_BYTES, normalizeTimestamp } from '@orrery/core/messages';
+import { describeErrors, isShallow, MAX_DEPTH, MAX_VALUE_BYTES, normalizeTimestamp } from '@orrery/core/messages';
 import { NODE_STATUS } from '@orrery/device-manager/contract';
 import { type BadData, parseJson } from '../data/published-data.js';
 
@@ -178,18 +178,6 @@ const MOST_ERRORS = 10;
 
 function isFilled(record: object): boolean {
   return Object.keys(record).length > 0;
-}
-
-/** Level by level: the input decides the depth. */
-function isShallow(value: unknown): boolean {
-  let level = [value];
-  for (let depth = 0; depth <= MAX_DEPTH; depth++) {
-    level = level
-      .filter((each) => typeof each === 'object' && each !== null)
-      .flatMap((each) => Object.values(each as object));
-    if (level.length === 0) return true;
-  }
-  return false;
 }
 
 type Optional<Members> = {

@@ -1,0 +1,156 @@
+import type { AuditEntry } from '@orrery/core/audit';
+import { streamSubject } from '@orrery/core/bus';
+import { type OutboxItem, writeOutbox } from '@orrery/core/database';
+import { LogicError } from '@orrery/core/json-logic';
+import {
+  type DataMessage,
+  type EventHeader,
+  type MessageHeader,
+  messageTime,
+  newMessageId,
+  partitionKey,
+  partitionOf,
+} from '@orrery/core/messages';
+import type { EntityManager } from 'typeorm';
+import type { TenantContext } from '../contexts/context-cache.js';
+import type { RuleLogic, Scope } from '../logic/rule-logic.js';
+import type { CompiledRule, TenantRules } from './tenant-rules.js';
+
+/** A data message that there are rules for. */
+export class Incoming {
+  private parsed?: DataMessage;
+  private text?: string;
+
+  constructor(
+    readonly header: MessageHeader,
+    private readonly body: string,
+    readonly rules: TenantRules,
+    readonly context: TenantContext,
+  ) {}
+
+  get message(): DataMessage {
+    return (this.parsed ??= JSON.parse(this.body) as DataMessage);
+  }
+
+  get tenantId(): string {
+    return this.header.tenantId;
+  }
+
+  /** When it arrived, epoch milliseconds: the clock of what sleeps, so that a reader that is late changes nothing. */
+  get arrived(): number {
+    return messageTime(this.header.id).getTime();
+  }
+
+  /** JSON of the message as events tell of it (manual 15.4.2.2), without the braces. */
+  get data(): string {
+    if (this.text === undefined) {
+      const { id: _id, created: _created, ...rest } = this.message;
+      this.text = JSON.stringify(rest).slice(1, -1);
+    }
+    return this.text;
+  }
+}
+
+/** Bytes of events that are written to the outbox at once. */
+const MAX_PENDING_BYTES = 4 << 20;
+/** Longest time that the transaction waits for evaluations: the database ends those that seem to be left alone. */
+const MAX_IDLE_MS = 50;
+
+/** One batch of messages on its way through the rules: its clock, its events, and what went wrong. */
+export class Batch {
+  readonly now = new Date();
+  readonly timestamp = this.now.toISOString();
+  private readonly failed = new Map<string, AuditEntry>();
+  private pending: OutboxItem[] = [];
+  private pendingBytes = 0;
+  private touched = performance.now();
+
+  constructor(
+    readonly manager: EntityManager,
+    readonly messages: readonly Incoming[],
+    private readonly partitions: number,
+  ) {}
+
+  /** One entry for each rule that has failed. */
+  get failures(): AuditEntry[] {
+    return [...this.failed.values()];
+  }
+
+  /** @returns undefined when the logic fails, of which the audit log is told. */
+  evaluate(rule: CompiledRule, logic: RuleLogic, incoming: Incoming, state: unknown = null): unknown {
+    const { context } = incoming;
+    const scope: Scope = { context: (key) => context.get(key), state, now: this.now };
+    try {
+      return logic(incoming.message, scope);
+    } catch (error) {
+      if (!(error instanceof LogicError)) throw error;
+      this.fail(rule, incoming, error.message);
+      return undefined;
+    }
+  }
+
+  fail(rule: CompiledRule, { tenantId, header }: Incoming, reason: string): void {
+    if (this.failed.has(rule.id)) return;
+    this.failed.set(rule.id, {
+      tenantId,
+      level: 'error',
+      category: 'data',
+      subcategory: 'event_processing',
+      type: 'rule_failed',
+      description: `The rule "${rule.name ?? rule.id}" could not be applied to a data message: ${reason}`,
+      ...(header.deviceId === undefined ? {} : { source: { deviceId: header.deviceId } }),
+      content: { ruleId: rule.id, messageId: header.id, streamId: header.streamId },
+    });
+  }
+
+  /** To be called now and then between evaluations: the transaction, the leases and the other work of the process go on. */
+  async breathe(): Promise<void> {
+    if (performance.now() - this.touched < MAX_IDLE_MS) return;
+    await this.manager.query('SELECT 1');
+    this.touched = performance.now();
+  }
+
+  /** @param body the routed shape of the event, as JSON text. */
+  async emit(incoming: Incoming, type: string, rules: Record<string, unknown>, body: string): Promise<void> {
+    const { tenantId } = incoming;
+    const key = partitionKey(incoming.header);
+    const header: EventHeader = { tenantId, type, key, stored: { id: newMessageId(), rules } };
+    const item = {
+      subject: streamSubject('EVENTS', partitionOf(tenantId, key, this.partitions)),
+      header: JSON.stringify(header),
+      body,
+    };
+    this.pending.push(item);
+    this.pendingBytes += item.header.length + body.length;
+    if (this.pendingBytes > MAX_PENDING_BYTES) await this.flush();
+  }
+
+  /** Writes the events that have been emitted. */
+  async flush(): Promise<void> {
+    const items = this.pending;
+    this.pending = [];
+    this.pendingBytes = 0;
+    await writeOutbox(this.manager, items);
+    this.touched = performance.now();
+  }
+}
+
+/** Rows in pieces that one statement can take, in their order. */
+export function* chunks<Row>(rows: readonly Row[], bytes: (row: Row) => number): Generator<Row[]> {
+  let chunk: Row[] = [];
+  let size = 0;
+  for (const row of rows) {
+    chunk.push(row);
+    size += bytes(row);
+    if (size > MAX_PENDING_BYTES) {
+      yield chunk;
+      [chunk, size] = [[], 0];
+    }
+  }
+  if (chunk.length > 0) yield chunk;
+}
+
+export const referenceTo = ({ id, name }: CompiledRule): { id: string; name?: string } => ({
+  id,
+  ...(name === undefined ? {} : { name }),
+});

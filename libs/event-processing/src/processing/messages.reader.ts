@@ -1,0 +1,55 @@
+import type { Audit } from '@orrery/core/audit';
+import { type AfterCommit, type Bus, PartitionReader, type ReadItem } from '@orrery/core/bus';
+import type { Database } from '@orrery/core/database';
+import type { MessageHeader } from '@orrery/core/messages';
+import type { Logger } from '@orrery/core/telemetry';
+import type { EntityManager } from 'typeorm';
+import { ContextCache } from '../contexts/context-cache.js';
+import { RULES_READER } from '../contract.js';
+import { versionsOf } from '../versions.js';
+import { Batch, Incoming } from './batch.js';
+import { processSimpleEvents } from './simple-events.js';
+import { processStates } from './state-changes.js';
+import { RuleCache, type TenantRules } from './tenant-rules.js';
+
+/** Applies rules to data messages: guards, states and events are written in the transaction that moves the positions. */
+export function messagesReader(bus: Bus, database: Database, audit: Audit, logger: Logger): PartitionReader {
+  const rules = new RuleCache(database, logger);
+  const contexts = new ContextCache();
+
+  /** The messages of tenants that have enabled rules; the others are not even parsed. */
+  async function incomingOf(items: ReadItem[], manager: EntityManager): Promise<Incoming[]> {
+    const headers = items.map(({ header }) => JSON.parse(header) as MessageHeader);
+    const versions = await versionsOf(manager, new Set(headers.map(({ tenantId }) => tenantId)));
+    if (versions.length === 0) return [];
+    const tenants = new Map<string, TenantRules>();
+    for (const { tenantId, rules: version } of versions) {
+      const tenant = await rules.get(tenantId, version);
+      if (tenant.matching.length > 0 || tenant.states.length > 0) tenants.set(tenantId, tenant);
+    }
+    const context = await contexts.of(
+      manager,
+      versions.filter(({ tenantId }) => tenants.has(tenantId)),
+    );
+    return headers.flatMap((header, i) => {
+      const tenant = tenants.get(header.tenantId);
+      return tenant ? [new Incoming(header, items[i]!.body, tenant, context.get(header.tenantId)!)] : [];
+    });
+  }
+
+  return new PartitionReader(bus, {
+    name: RULES_READER,
+    streams: ['READY'],
+    database,
+    async handle(items, manager): Promise<AfterCommit | void> {
+      const messages = await incomingOf(items, manager);
+      if (messages.length === 0) return;
+      const batch = new Batch(manager, messages, bus.partitions);
+      await processSimpleEvents(batch);
+      await processStates(batch);
+      await batch.flush();
+      const { failures } = batch;
+      return () => failures.forEach((entry) => audit.write(entry));
+    },
+  });
+}

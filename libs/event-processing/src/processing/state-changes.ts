@@ -1,0 +1,148 @@
+import { isTrue } from '@orrery/core/json-logic';
+import { digestOf } from '../guards/criteria.js';
+import { type Batch, chunks, type Incoming, referenceTo } from './batch.js';
+import type { CompiledStateRule } from './tenant-rules.js';
+
+type State = string | number | boolean;
+
+/** The messages of one state key, in their order. */
+interface StateKey {
+  tenantId: string;
+  rule: CompiledStateRule;
+  key: string;
+  digest: string;
+  messages: Incoming[];
+}
+
+interface Transition {
+  incoming: Incoming;
+  from: State | null;
+  to: State;
+}
+
+interface Computed {
+  stateKey: StateKey;
+  transitions: Transition[];
+  before: State | null;
+  after: State;
+}
+
+/** Longest text that is a state. */
+const MAX_STATE_LENGTH = 1024;
+
+const isPrimitive = (value: unknown): value is State =>
+  typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean';
+
+/**
+ * State processing (manual 17.2.6). A state is set by comparing it with the one that it was computed from: a key that
+ * another instance has changed in the meantime is locked by the attempt, and computed again, so that no transition is
+ * lost. All instances lock in the same order.
+ */
+export async function processStates(batch: Batch): Promise<void> {
+  const keys = await keysOf(batch);
+  let open = [...keys.keys()].toSorted().map((key) => keys.get(key)!);
+  while (open.length > 0) {
+    const states = await readStates(batch, open);
+    const computed: Computed[] = [];
+    for (const stateKey of open)
+      computed.push(...(await compute(batch, stateKey, states.get(rowKey(stateKey.rule.id, stateKey.digest)) ?? null)));
+    const written = await writeStates(batch, computed);
+    const isWritten = ({ stateKey }: Computed): boolean => written.has(rowKey(stateKey.rule.id, stateKey.digest));
+    for (const each of computed.filter(isWritten))
+      for (const transition of each.transitions) await report(batch, each.stateKey, transition);
+    open = computed.filter((each) => !isWritten(each)).map(({ stateKey }) => stateKey);
+  }
+}
+
+/** The state keys of the messages that pass their rule's filter. */
+async function keysOf(batch: Batch): Promise<Map<string, StateKey>> {
+  const keys = new Map<string, StateKey>();
+  for (const incoming of batch.messages) {
+    for (const rule of incoming.rules.states) {
+      if (rule.filter && !isTrue(batch.evaluate(rule, rule.filter, incoming))) continue;
+      const value = rule.key(incoming.message);
+      if (!isPrimitive(value)) continue;
+      const key = String(value);
+      const digest = digestOf(key);
+      const id = `${incoming.tenantId} ${rowKey(rule.id, digest)}`;
+      const known = keys.get(id);
+      if (known) known.messages.push(incoming);
+      else keys.set(id, { tenantId: incoming.tenantId, rule, key, digest, messages: [incoming] });
+    }
+    await batch.breathe();
+  }
+  return keys;
+}
+
+/** The transitions from a state on; nothing when there are none. */
+async function compute(batch: Batch, stateKey: StateKey, before: State | null): Promise<Computed[]> {
+  const { rule } = stateKey;
+  const transitions: Transition[] = [];
+  let state = before;
+  for (const incoming of stateKey.messages) {
+    const next = batch.evaluate(rule, rule.next, incoming, state);
+    await batch.breathe();
+    if (!isPrimitive(next) || next === state) continue;
+    if (typeof next === 'string' && next.length > MAX_STATE_LENGTH) {
+      batch.fail(rule, incoming, `expected a state of at most ${MAX_STATE_LENGTH} characters`);
+      continue;
+    }
+    transitions.push({ incoming, from: state, to: next });
+    state = next;
+  }
+  return transitions.length === 0 || state === null ? [] : [{ stateKey, transitions, before, after: state }];
+}
+
+const rowKey = (ruleId: string, digest: string): string => `${ruleId} ${digest}`;
+
+async function readStates(batch: Batch, keys: readonly StateKey[]): Promise<Map<string, State>> {
+  const rows = (await batch.manager.query(
+    `SELECT s.rule_id, s.key, s.state FROM states s
+     JOIN unnest($1::text[], $2::uuid[], $3::text[]) AS v(tenant_id, rule_id, key)
+       ON s.tenant_id = v.tenant_id AND s.rule_id = v.rule_id AND s.key = v.key`,
+    [keys.map(({ tenantId }) => tenantId), keys.map(({ rule }) => rule.id), keys.map(({ digest }) => digest)],
+  )) as Array<{ rule_id: string; key: string; state: string }>;
+  return new Map(rows.map(({ rule_id: rule, key, state }) => [rowKey(rule, key), JSON.parse(state) as State]));
+}
+
+/** @returns the keys whose state was still the one that theirs was computed from. */
+async function writeStates(batch: Batch, computed: readonly Computed[]): Promise<Set<string>> {
+  const written = new Set<string>();
+  for (const chunk of chunks(computed, () => MAX_STATE_LENGTH)) {
+    const rows = (await batch.manager.query(
+      `INSERT INTO states AS s (tenant_id, rule_id, key, state, previous, changed)
+       SELECT *, $6::timestamptz FROM unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::text[])
+       ON CONFLICT (tenant_id, rule_id, key) DO UPDATE SET state = EXCLUDED.state, previous = EXCLUDED.previous,
+         changed = EXCLUDED.changed
+       WHERE s.state = EXCLUDED.previous
+       RETURNING rule_id, key`,
+      [
+        chunk.map(({ stateKey }) => stateKey.tenantId),
+        chunk.map(({ stateKey }) => stateKey.rule.id),
+        chunk.map(({ stateKey }) => stateKey.digest),
+        chunk.map(({ after }) => JSON.stringify(after)),
+        chunk.map(({ before }) => (before === null ? null : JSON.stringify(before))),
+        batch.now,
+      ],
+    )) as Array<{ rule_id: string; key: string }>;
+    for (const { rule_id: rule, key } of rows) written.add(rowKey(rule, key));
+  }
+  return written;
+}
+
+/** The routed event (manual 15.4.2.3). */
+function report(batch: Batch, { rule, key, tenantId }: StateKey, { incoming, from, to }: Transition): Promise<void> {
+  const fields = JSON.stringify({
+    type: 'stateChange',
+    version: 1,
+    tenantId,
+    stateKey: key,
+    previousState: from,
+    newState: to,
+    timestamp: batch.timestamp,
+    stateProcessingRuleId: rule.id,
+    stateProcessingRule: referenceTo(rule),
+  });
+  const body = `${fields.slice(0, -1)},"data":{"type":"dataMessage","version":1,${incoming.data}}}`;
+  return batch.emit(incoming, 'stateChange', { stateProcessingRule: rule.stored }, body);
+}
