@@ -264,6 +264,7 @@ const strange: Things = {
   licenseId: randomUUID(),
   messageId: hex(),
   nodeId: 'nobody-1',
+  pipelineId: randomUUID(),
   policyId: randomUUID(),
   ruleId: randomUUID(),
   section: 'nothing',
@@ -296,6 +297,12 @@ async function fill({ api, apiKey, tenantId, login, session }: Customer): Promis
     enabled: true,
     triggers: { dataMessage: { version: 1, filter: { deviceIds: [deviceId] } } },
     actions: { fifoPublish: [{ fifoName }] },
+  });
+  const pipeline = await make('/api/v0/pipelines', {
+    name: 'pipeline-of-a',
+    priorityLevel: 1,
+    enabled: false,
+    steps: [{ type: 'externalTransformation', url: 'https://transformer.example.com/of-a' }],
   });
   const certificate = await make('/api/v0/certificates/ca', {
     certificate: e2e.ca.toString('utf8'),
@@ -331,6 +338,7 @@ async function fill({ api, apiKey, tenantId, login, session }: Customer): Promis
     licenseId: license['id'] as string,
     messageId,
     nodeId,
+    pipelineId: pipeline['id'] as string,
     policyId: policy['id'] as string,
     ruleId: subscription!.id,
     section: 'portal',

@@ -10,6 +10,7 @@ export interface Things {
   interfaceId: string;
   licenseId: string;
   nodeId: string;
+  pipelineId: string;
   /** A stored message: bookmarks are made of it. */
   messageId: string;
   policyId: string;
@@ -43,6 +44,13 @@ const policyOf = ({ fifoName, deviceId }: Things): object => ({
   enabled: true,
   triggers: { dataMessage: { version: 1, filter: { deviceIds: [deviceId] } } },
   actions: { fifoPublish: [{ fifoName }] },
+});
+
+const pipelineOf = (): object => ({
+  name: 'stranger',
+  priorityLevel: 1,
+  enabled: false,
+  steps: [{ type: 'externalTransformation', url: 'https://transformer.example.com/enrich' }],
 });
 
 const VENDORS: readonly AccountType[] = ['VENDOR', 'ADMIN'];
@@ -260,4 +268,10 @@ export const operations: Record<string, Operation> = {
   },
   'DELETE /api/v1/event2action/actionPolicies/{policyId}': { roles: ['DATA_PROCESSING_W'], stranger: 'absent' },
   'GET /api/v1/event2action/sms': { roles: ['DATA_PROCESSING_R'], stranger: 'own' },
+
+  'GET /api/v0/pipelines': { roles: ['DATA_PROCESSING_R'], stranger: 'own' },
+  'POST /api/v0/pipelines': { roles: ['DATA_PROCESSING_W'], body: pipelineOf, stranger: 'own' },
+  'GET /api/v0/pipelines/{pipelineId}': { roles: ['DATA_PROCESSING_R'], stranger: 'absent' },
+  'PUT /api/v0/pipelines/{pipelineId}': { roles: ['DATA_PROCESSING_W'], body: pipelineOf, stranger: 'absent' },
+  'DELETE /api/v0/pipelines/{pipelineId}': { roles: ['DATA_PROCESSING_W'], stranger: 'absent' },
 };

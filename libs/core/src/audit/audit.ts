@@ -17,6 +17,7 @@ export interface AuditEntry {
     nodeId?: string;
     connector?: string;
     actionPolicyId?: string;
+    pipelineId?: string;
     fifoName?: string;
     apiKeyId?: string;
   };

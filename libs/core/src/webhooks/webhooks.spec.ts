@@ -221,7 +221,7 @@ describe('URLs', () => {
     };
     for (const url of ['https://h/x', 'https://h:443/', 'https://h:8443/', 'https://h:9243/?a=b', 'https://8.8.8.8/'])
       expect([url, problem(url)]).toEqual([url, undefined]);
-    for (const url of ['https://h:8444/', 'http://h/', 'http://h:8080/', 'https://127.0.0.1:8082/'])
+    for (const url of ['https://h:8444/', 'https://h:0/', 'http://h/', 'http://h:8080/', 'https://127.0.0.1:8082/'])
       expect([url, problem(url)]).toEqual([url, 'port']);
     expect(problem('http://h:443/')).toBe('an https URL');
     expect(problem('http://h:80/', { ports: [80], plainHttp: true })).toBeUndefined();

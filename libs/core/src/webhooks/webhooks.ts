@@ -196,7 +196,7 @@ export class Webhooks {
         end(new WebhookError('timeout', `no connection within ${connectMs} ms`), null);
         connecting?.destroy();
       }, connectMs);
-      const port = Number(options.port) || (options.protocol === 'https:' ? 443 : 80);
+      const port = portOf(options);
       this.address(options.hostname, port, exception).then(
         (address) => {
           if (!ended)
@@ -233,7 +233,8 @@ export class Webhooks {
   }
 }
 
-const portOf = (url: URL): number => Number(url.port) || (url.protocol === 'https:' ? 443 : 80);
+const portOf = ({ port, protocol }: { port: string; protocol: string }): number =>
+  port === '' ? (protocol === 'https:' ? 443 : 80) : Number(port);
 
 const latin = (headers: Readonly<Record<string, string>>): Record<string, string> =>
   Object.fromEntries(
