@@ -257,6 +257,7 @@ const hex = (): string => randomBytes(12).toString('hex');
 const strange: Things = {
   apiKeyId: hex(),
   certificateId: hex(),
+  decoderId: randomUUID(),
   deviceId: 'urn:lo:nsid:nobody:1',
   fifoName: 'of-nobody',
   groupId: 'Zz9nobody',
@@ -304,6 +305,7 @@ async function fill({ api, apiKey, tenantId, login, session }: Customer): Promis
     enabled: false,
     steps: [{ type: 'externalTransformation', url: 'https://transformer.example.com/of-a' }],
   });
+  const decoder = await make('/api/v0/decoders/binary', { encoding: 'decoder-of-a', format: 'ubyte a;' });
   const certificate = await make('/api/v0/certificates/ca', {
     certificate: e2e.ca.toString('utf8'),
     comment: 'certificate-of-a',
@@ -331,6 +333,7 @@ async function fill({ api, apiKey, tenantId, login, session }: Customer): Promis
   return {
     apiKeyId: keys.body.data.find(({ masterKey }) => !masterKey)!.id,
     certificateId: certificate['id'] as string,
+    decoderId: decoder['id'] as string,
     deviceId,
     fifoName,
     groupId: group['id'] as string,

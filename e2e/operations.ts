@@ -4,6 +4,7 @@ import type { AccountType, Role } from '@orrery/core/auth';
 export interface Things {
   apiKeyId: string;
   certificateId: string;
+  decoderId: string;
   deviceId: string;
   fifoName: string;
   groupId: string;
@@ -55,6 +56,7 @@ const pipelineOf = (): object => ({
 
 const VENDORS: readonly AccountType[] = ['VENDOR', 'ADMIN'];
 const ADMINISTRATOR: readonly AccountType[] = ['ADMIN'];
+const DECODERS = { binary: { format: 'ubyte a;' }, csv: { columns: [{ name: 'a', jsonType: 'STRING' }] } };
 let newcomers = 0;
 /** A login, and a name, that nobody has. */
 const newcomer = (): string => `newcomer-${++newcomers}`;
@@ -63,6 +65,33 @@ const SUBSCRIPTIONS = '/api/v1/vendor/bss/customers/{tenantId}';
 const DEVICE = '/api/v1/deviceMgt/devices/{deviceId}';
 const INTERFACE = `${DEVICE}/interfaces/{interfaceId}`;
 const LICENSES = `${DEVICE}/licenses`;
+/** The operations are the same for all types of decoders. */
+const decoders: Record<string, Operation> = Object.fromEntries(
+  Object.entries(DECODERS).flatMap(([kind, definition]) => {
+    const path = `/api/v0/decoders/${kind}`;
+    const body = (): object => ({ encoding: newcomer(), ...definition });
+    const operationsOfKind: Record<string, Operation> = {
+      [`GET ${path}`]: { roles: ['DATA_PROCESSING_R'], stranger: 'own' },
+      [`POST ${path}`]: { roles: ['DATA_PROCESSING_W'], body, stranger: 'own' },
+      [`POST ${path}/test`]: {
+        roles: ['DATA_PROCESSING_R'],
+        body: () => ({
+          ...definition,
+          binaryPayloadStructure: 'ubyte a;',
+          binaryPayloadHexString: '01',
+          csvPayload: 'a',
+          payload: '01',
+        }),
+        stranger: 'own',
+      },
+      [`GET ${path}/{decoderId}`]: { roles: ['DATA_PROCESSING_R'], stranger: 'absent' },
+      [`PUT ${path}/{decoderId}`]: { roles: ['DATA_PROCESSING_W'], body, stranger: 'absent' },
+      [`PUT ${path}/{decoderId}/enabled`]: { roles: ['DATA_PROCESSING_W'], body: () => false, stranger: 'absent' },
+      [`DELETE ${path}/{decoderId}`]: { roles: ['DATA_PROCESSING_W'], stranger: 'absent' },
+    };
+    return Object.entries(operationsOfKind);
+  }),
+);
 const license = (): object => ({ data: 'of a stranger', signature: 'stranger' });
 
 /** Every operation of the REST API: one that is not here, or needs other roles than here, fails the tests. */
@@ -224,6 +253,10 @@ export const operations: Record<string, Operation> = {
     query: ({ deviceId }) => `source.deviceId=${deviceId}`,
     stranger: 'own',
   },
+
+  'GET /api/v0/decoders': { roles: ['DATA_PROCESSING_R'], stranger: 'own' },
+  'GET /api/v0/decoders/public': { roles: ['DATA_PROCESSING_R'], stranger: 'own' },
+  ...decoders,
 
   'POST /api/v0/data/bulk': {
     roles: ['DATA_W'],

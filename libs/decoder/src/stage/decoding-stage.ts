@@ -1,0 +1,140 @@
+import type { Audit, AuditEntry } from '@orrery/core/audit';
+import { type AfterCommit, type Bus, PartitionReader, type ReadItem } from '@orrery/core/bus';
+import type { Database } from '@orrery/core/database';
+import { forward } from '@orrery/core/ingestion';
+import type { DataMessage, MessageHeader } from '@orrery/core/messages';
+import type { Running } from '@orrery/core/service';
+import type { EntityManager } from 'typeorm';
+import { DefinitionFault } from '../decoders/compiled-decoder.js';
+import type { DecodingEngine, DecodingJob } from '../decoders/decoding-engine.js';
+import { DecodingError } from '../decoding.js';
+import { decodedMessages, type Outgoing } from './decoded-message.js';
+import { DecoderCache, type FindDecoder, type UsableDecoder } from './decoder-cache.js';
+
+/** Messages that are decoded and handed on together: what decoders make of them is in memory at once. */
+const SLICE = 200;
+/** So often the database sees that a transaction is alive which waits for slow decoders, in milliseconds. */
+const ALIVE_MS = 300;
+
+interface Arrival {
+  partition: number;
+  header: MessageHeader;
+  /** As it came. */
+  body: string;
+  message: DataMessage;
+  decoder: UsableDecoder | undefined;
+}
+
+/** Decodes the messages that connectors and applications send in formats of their own (manual 11.3). */
+export class DecodingStage implements Running {
+  private readonly decoders: DecoderCache;
+  private readonly reader: PartitionReader;
+
+  constructor(
+    bus: Bus,
+    database: Database,
+    private readonly audit: Audit,
+    private readonly engine: DecodingEngine,
+  ) {
+    this.decoders = new DecoderCache(database);
+    this.reader = new PartitionReader(bus, {
+      name: 'decoder',
+      streams: ['DECODE'],
+      database,
+      handle: (items, manager) => this.handle(items, manager),
+    });
+  }
+
+  start(): Promise<void> {
+    return this.reader.start();
+  }
+
+  stop(): Promise<void> {
+    return this.reader.stop();
+  }
+
+  private async handle(items: ReadItem[], manager: EntityManager): Promise<AfterCommit> {
+    const failures: AuditEntry[] = [];
+    const headers = items.map(({ header }) => JSON.parse(header) as MessageHeader);
+    const find = await this.decoders.of(manager, new Set(headers.map(({ tenantId }) => tenantId)));
+    for (let from = 0; from < items.length; from += SLICE) {
+      const slice = items.slice(from, from + SLICE);
+      const arrivals = await Promise.all(slice.map((item, i) => arrivalOf(item, headers[from + i]!, find)));
+      const outgoing = await keptAlive(manager, () => this.decode(arrivals, failures));
+      const byPartition = new Map<number, Outgoing[]>();
+      for (const [i, { partition }] of arrivals.entries()) {
+        const messages = byPartition.get(partition);
+        if (messages) messages.push(...outgoing[i]!);
+        else byPartition.set(partition, [...outgoing[i]!]);
+      }
+      for (const [partition, messages] of byPartition) await forward(manager, partition, messages);
+    }
+    return () => failures.forEach((entry) => this.audit.write(entry));
+  }
+
+  /** What goes on in place of each message: the message itself when it cannot be decoded. */
+  private async decode(arrivals: readonly Arrival[], failures: AuditEntry[]): Promise<Outgoing[][]> {
+    const outgoing = arrivals.map(({ header, body }): Outgoing[] => [{ header, body }]);
+    const jobs: Array<DecodingJob & { index: number }> = [];
+    for (const [index, { message, decoder }] of arrivals.entries()) {
+      if (!decoder) continue;
+      const payload = message.value!['payload'] as string;
+      if (decoder.compiled instanceof DefinitionFault) failures.push(failure(arrivals[index]!, decoder.compiled));
+      else jobs.push({ index, decoder: decoder.compiled, key: decoder.key, payload, stored: true });
+    }
+    const outcomes = await this.engine.decode(jobs);
+    for (const [i, outcome] of outcomes.entries()) {
+      const { index, decoder } = jobs[i]!;
+      const arrival = arrivals[index]!;
+      try {
+        if (outcome instanceof DecodingError) throw outcome;
+        const split = decoder.kind === 'javascript-split';
+        outgoing[index] = decodedMessages(arrival.header, arrival.message, outcome, {
+          model: arrival.decoder!.model,
+          split,
+        });
+      } catch (error) {
+        if (!(error instanceof DecodingError)) throw error;
+        failures.push(failure(arrival, error));
+      }
+    }
+    return outgoing;
+  }
+}
+
+async function arrivalOf({ partition, body }: ReadItem, header: MessageHeader, find: FindDecoder): Promise<Arrival> {
+  const message = JSON.parse(body) as DataMessage;
+  const { encoding } = message.metadata;
+  // Connectors send here what names a decoder, but it may be gone meanwhile.
+  const decoder =
+    encoding !== undefined && typeof message.value?.['payload'] === 'string'
+      ? await find(header.tenantId, encoding)
+      : undefined;
+  return { partition, header, body, message, decoder };
+}
+
+/** PostgreSQL ends transactions that wait for their process for too long: it hears of this one until the work is done. */
+async function keptAlive<Result>(manager: EntityManager, work: () => Promise<Result>): Promise<Result> {
+  // A failure shows at the next statement of the transaction.
+  const timer = setInterval(() => void manager.query('SELECT 1').catch(() => undefined), ALIVE_MS);
+  try {
+    return await work();
+  } finally {
+    clearInterval(timer);
+  }
+}
+
+const failure = ({ header, message }: Arrival, error: Error): AuditEntry => ({
+  tenantId: header.tenantId,
+  level: 'error',
+  category: 'data',
+  subcategory: 'decoding',
+  type: 'decoding_failed',
+  description: `The decoder "${message.metadata.encoding}" could not decode a message: ${error.message.slice(0, 1000)}`,
+  source: {
+    connector: message.metadata.connector,
+    ...(header.deviceId === undefined ? {} : { deviceId: header.deviceId }),
+    ...(header.apiKeyId === undefined ? {} : { apiKeyId: header.apiKeyId }),
+  },
+  content: { encoding: message.metadata.encoding, streamId: header.streamId, messageId: header.id },
+});
