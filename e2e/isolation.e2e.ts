@@ -222,7 +222,7 @@ async function call(api: ApiClient, name: string, operation: Operation, named: T
     case 'PATCH':
       return api.patch(path + query, body);
     case 'DELETE':
-      return api.delete(path + query);
+      return api.delete(path + query, body);
     default:
       throw new Error(`no way to call ${name}`);
   }
@@ -257,21 +257,27 @@ const hex = (): string => randomBytes(12).toString('hex');
 const strange: Things = {
   apiKeyId: hex(),
   certificateId: hex(),
+  contextKey: 'context-of-nobody',
   decoderId: randomUUID(),
   deviceId: 'urn:lo:nsid:nobody:1',
   fifoName: 'of-nobody',
+  firingGuardId: randomUUID(),
+  firingRuleId: randomUUID(),
   groupId: 'Zz9nobody',
   interfaceId: 'mqtt:nobody-1',
   licenseId: randomUUID(),
+  matchingRuleId: randomUUID(),
   messageId: hex(),
   nodeId: 'nobody-1',
   pipelineId: randomUUID(),
   policyId: randomUUID(),
   ruleId: randomUUID(),
   section: 'nothing',
+  stateProcessingRuleId: randomUUID(),
   streamId: 'stream-of-nobody',
   tenantId: hex(),
   userId: hex(),
+  zoneId: 'zone-of-nobody',
 };
 
 /** One thing of each kind, over the public API. */
@@ -306,6 +312,29 @@ async function fill({ api, apiKey, tenantId, login, session }: Customer): Promis
     steps: [{ type: 'externalTransformation', url: 'https://transformer.example.com/of-a' }],
   });
   const decoder = await make('/api/v0/decoders/binary', { encoding: 'decoder-of-a', format: 'ubyte a;' });
+  const rules = '/api/v0/eventprocessing';
+  const isOfStream = { '==': [{ var: 'streamId' }, streamId] };
+  const [contextKey, zoneId] = ['context-of-a', 'zone-of-a'];
+  const coordinates = [[[2, 48], [3, 48], [3, 49], [2, 48]]]; // prettier-ignore
+  await api.put(`${rules}/context/${contextKey}`, { contextData: 'value-of-a' });
+  await api.put(`${rules}/geozones/${zoneId}`, { geometry: { type: 'Polygon', coordinates } });
+  const matchingRule = await make(`${rules}/matching-rule`, {
+    name: 'matching-of-a',
+    enabled: true,
+    dataPredicate: isOfStream,
+  });
+  const firingRule = await make(`${rules}/firing-rule`, {
+    name: 'firing-of-a',
+    enabled: true,
+    firingType: 'ONCE',
+    matchingRuleIds: [matchingRule['id']],
+  });
+  const stateRule = await make(`${rules}/stateprocessing-rule`, {
+    name: 'states-of-a',
+    enabled: true,
+    stateKeyPath: 'streamId',
+    stateFunction: isOfStream,
+  });
   const certificate = await make('/api/v0/certificates/ca', {
     certificate: e2e.ca.toString('utf8'),
     comment: 'certificate-of-a',
@@ -317,6 +346,9 @@ async function fill({ api, apiKey, tenantId, login, session }: Customer): Promis
   await client.endAsync();
   const messageId = await eventually(
     async () => (await api.get<Json[]>(`/api/v0/data/streams/${streamId}`)).body[0]?.['id'] as string | undefined,
+  );
+  const firingGuardId = await eventually(
+    async () => (await api.get<Json[]>(`${rules}/firing-guard`)).body[0]?.['id'] as string | undefined,
   );
   // What changes by itself has changed before anybody looks.
   await eventually(async () => {
@@ -333,21 +365,27 @@ async function fill({ api, apiKey, tenantId, login, session }: Customer): Promis
   return {
     apiKeyId: keys.body.data.find(({ masterKey }) => !masterKey)!.id,
     certificateId: certificate['id'] as string,
+    contextKey,
     decoderId: decoder['id'] as string,
     deviceId,
     fifoName,
+    firingGuardId,
+    firingRuleId: firingRule['id'] as string,
     groupId: group['id'] as string,
     interfaceId: `mqtt:${nodeId}`,
     licenseId: license['id'] as string,
+    matchingRuleId: matchingRule['id'] as string,
     messageId,
     nodeId,
     pipelineId: pipeline['id'] as string,
     policyId: policy['id'] as string,
     ruleId: subscription!.id,
     section: 'portal',
+    stateProcessingRuleId: stateRule['id'] as string,
     streamId,
     tenantId,
     userId: own.body.id,
+    zoneId,
   };
 }
 

@@ -4,12 +4,16 @@ import type { AccountType, Role } from '@orrery/core/auth';
 export interface Things {
   apiKeyId: string;
   certificateId: string;
+  contextKey: string;
   decoderId: string;
   deviceId: string;
   fifoName: string;
+  firingGuardId: string;
+  firingRuleId: string;
   groupId: string;
   interfaceId: string;
   licenseId: string;
+  matchingRuleId: string;
   nodeId: string;
   pipelineId: string;
   /** A stored message: bookmarks are made of it. */
@@ -17,9 +21,11 @@ export interface Things {
   policyId: string;
   ruleId: string;
   section: string;
+  stateProcessingRuleId: string;
   streamId: string;
   tenantId: string;
   userId: string;
+  zoneId: string;
 }
 
 /** What the platform promises of an operation. */
@@ -93,6 +99,75 @@ const decoders: Record<string, Operation> = Object.fromEntries(
   }),
 );
 const license = (): object => ({ data: 'of a stranger', signature: 'stranger' });
+
+const RULES = '/api/v0/eventprocessing';
+const predicateOf = ({ streamId }: Things): object => ({ '==': [{ var: 'streamId' }, streamId] });
+const matchingRuleOf = (things: Things): object => ({
+  name: newcomer(),
+  enabled: true,
+  dataPredicate: predicateOf(things),
+});
+const firingRuleOf = ({ matchingRuleId }: Things): object => ({
+  name: newcomer(),
+  enabled: true,
+  firingType: 'ONCE',
+  matchingRuleIds: [matchingRuleId],
+});
+const stateRuleOf = (things: Things): object => ({
+  name: newcomer(),
+  enabled: true,
+  stateKeyPath: 'streamId',
+  stateFunction: predicateOf(things),
+});
+const guardsOf = ({ firingRuleId }: Things): object => ({ firingRuleId });
+const eventProcessing = {
+  ...ofRules('matching-rule', 'matchingRuleId', matchingRuleOf),
+  [`POST ${RULES}/matching-rule/test`]: {
+    roles: ['DATA_PROCESSING_R'],
+    body: (things) => ({ data: {}, dataPredicate: predicateOf(things) }),
+    stranger: 'own',
+  },
+  ...ofRules('firing-rule', 'firingRuleId', firingRuleOf),
+  ...ofRules('stateprocessing-rule', 'stateProcessingRuleId', stateRuleOf),
+  [`POST ${RULES}/stateprocessing-rule/test`]: {
+    roles: ['DATA_PROCESSING_R'],
+    body: ({ contextKey }) => ({ data: {}, stateProcessingFunction: { ctx: contextKey } }),
+    stranger: 'own',
+  },
+  [`GET ${RULES}/firing-guard`]: { roles: ['DATA_PROCESSING_R'], stranger: 'own' },
+  [`POST ${RULES}/firing-guard/search`]: { roles: ['DATA_PROCESSING_R'], body: guardsOf, stranger: 'own' },
+  [`DELETE ${RULES}/firing-guard`]: { roles: ['DATA_PROCESSING_W'], body: guardsOf, stranger: 'own' },
+  [`GET ${RULES}/firing-guard/{firingGuardId}`]: { roles: ['DATA_PROCESSING_R'], stranger: 'absent' },
+  [`DELETE ${RULES}/firing-guard/{firingGuardId}`]: { roles: ['DATA_PROCESSING_W'], stranger: 'absent' },
+  [`GET ${RULES}/context`]: { roles: ['DATA_PROCESSING_R'], stranger: 'own' },
+  [`DELETE ${RULES}/context`]: { roles: ['DATA_PROCESSING_W'], stranger: 'own' },
+  [`GET ${RULES}/context/{contextKey}`]: { roles: ['DATA_PROCESSING_R'], stranger: 'absent' },
+  [`DELETE ${RULES}/context/{contextKey}`]: { roles: ['DATA_PROCESSING_W'], stranger: 'absent' },
+  [`PUT ${RULES}/context/{contextKey}`]: {
+    roles: ['DATA_PROCESSING_W'],
+    body: () => ({ contextData: 'stranger' }),
+    stranger: 'own',
+  },
+  [`GET ${RULES}/geozones`]: { roles: ['DATA_PROCESSING_R'], stranger: 'own' },
+  [`GET ${RULES}/geozones/{zoneId}`]: { roles: ['DATA_PROCESSING_R'], stranger: 'absent' },
+  [`DELETE ${RULES}/geozones/{zoneId}`]: { roles: ['DATA_PROCESSING_W'], stranger: 'absent' },
+  [`PUT ${RULES}/geozones/{zoneId}`]: {
+    roles: ['DATA_PROCESSING_W'],
+    body: () => ({ geometry: { type: 'Polygon', coordinates: [[[0, 0], [1, 0], [1, 1], [0, 0]]] } }), // prettier-ignore
+    stranger: 'own',
+  },
+} satisfies Record<string, Operation>;
+
+/** The operations that rules of every kind have. */
+function ofRules(kind: string, id: keyof Things, body: (things: Things) => object): Record<string, Operation> {
+  return {
+    [`GET ${RULES}/${kind}`]: { roles: ['DATA_PROCESSING_R'], stranger: 'own' },
+    [`POST ${RULES}/${kind}`]: { roles: ['DATA_PROCESSING_W'], body, stranger: 'own' },
+    [`GET ${RULES}/${kind}/{${id}}`]: { roles: ['DATA_PROCESSING_R'], stranger: 'absent' },
+    [`PUT ${RULES}/${kind}/{${id}}`]: { roles: ['DATA_PROCESSING_W'], body, stranger: 'absent' },
+    [`DELETE ${RULES}/${kind}/{${id}}`]: { roles: ['DATA_PROCESSING_W'], stranger: 'absent' },
+  };
+}
 
 /** Every operation of the REST API: one that is not here, or needs other roles than here, fails the tests. */
 export const operations: Record<string, Operation> = {
@@ -257,6 +332,7 @@ export const operations: Record<string, Operation> = {
   'GET /api/v0/decoders': { roles: ['DATA_PROCESSING_R'], stranger: 'own' },
   'GET /api/v0/decoders/public': { roles: ['DATA_PROCESSING_R'], stranger: 'own' },
   ...decoders,
+  ...eventProcessing,
 
   'POST /api/v0/data/bulk': {
     roles: ['DATA_W'],

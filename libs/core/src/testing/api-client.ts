@@ -11,7 +11,7 @@ export interface ApiClient {
   post<Body = unknown>(path: string, body?: unknown, headers?: Record<string, string>): Promise<ApiAnswer<Body>>;
   put<Body = unknown>(path: string, body?: unknown): Promise<ApiAnswer<Body>>;
   patch<Body = unknown>(path: string, body?: unknown): Promise<ApiAnswer<Body>>;
-  delete<Body = unknown>(path: string): Promise<ApiAnswer<Body>>;
+  delete<Body = unknown>(path: string, body?: unknown): Promise<ApiAnswer<Body>>;
 }
 
 /** Calls REST as a holder of this key. A string body is sent as it is, anything else as JSON. */
@@ -40,6 +40,6 @@ export function apiClient(url: string, apiKey?: string): ApiClient {
     post: (path, body, headers) => call('POST')(path, body, headers),
     put: (path, body) => call('PUT')(path, body),
     patch: (path, body) => call('PATCH')(path, body),
-    delete: (path) => call('DELETE')(path),
+    delete: (path, body) => call('DELETE')(path, body),
   };
 }
