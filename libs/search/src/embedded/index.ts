@@ -1,0 +1,2 @@
+export { EmbeddedEngine, type EmbeddedOptions } from './embedded-engine.js';
+export { embeddedMigrations } from './migrations.js';

@@ -1,0 +1,34 @@
+import type { MigrationInterface, QueryRunner } from 'typeorm';
+
+class Documents1700001000500 implements MigrationInterface {
+  async up(runner: QueryRunner): Promise<void> {
+    // `fields` holds what is searchable by its address, a value or an array of values, see documents.ts; `source` the
+    // message as it is shown. What most searches ask for has columns of its own and is not in `fields`.
+    await runner.query(`
+      CREATE TABLE documents (
+        tenant_id text COLLATE "C" NOT NULL,
+        id text COLLATE "C" NOT NULL,
+        created timestamptz NOT NULL,
+        timestamp timestamptz NOT NULL,
+        stream_id text COLLATE "C" NOT NULL,
+        model text COLLATE "C",
+        device_id text COLLATE "C",
+        fields jsonb NOT NULL,
+        source text NOT NULL,
+        PRIMARY KEY (tenant_id, id)
+      )`);
+    // Newest first is the order of hits that ask for none: all of them, of a stream, of a model, of a device.
+    await runner.query('CREATE INDEX documents_newest ON documents (tenant_id, timestamp DESC, id DESC)');
+    await runner.query('CREATE INDEX documents_stream ON documents (tenant_id, stream_id, timestamp DESC, id DESC)');
+    await runner.query('CREATE INDEX documents_model ON documents (tenant_id, model, timestamp DESC, id DESC)');
+    await runner.query('CREATE INDEX documents_device ON documents (tenant_id, device_id, timestamp DESC, id DESC)');
+    // Rows arrive nearly in the order of `created`: a few pages tell where those are that have expired.
+    await runner.query('CREATE INDEX documents_created ON documents USING brin (created)');
+  }
+
+  async down(runner: QueryRunner): Promise<void> {
+    await runner.query('DROP TABLE documents');
+  }
+}
+
+export const embeddedMigrations = [Documents1700001000500];

@@ -1,0 +1,243 @@
+import {
+  type Aggregation,
+  type AggregationNode,
+  BUCKET_KINDS,
+  type Field,
+  type Query,
+  type Scalar,
+} from '../dsl/index.js';
+import { condition, exists, points } from './conditions.js';
+import { DateRounding } from './rounding.js';
+import { dateColumn, jsonOf, millisecondsOf, numberOf, type Sql, textColumn } from './sql.js';
+
+/**
+ * One grouped statement over the documents of a search. Documents that fall into the same buckets come back as one row: the
+ * keys along `path`, how many they are, and what they add to metrics. A document with several values has an array as its
+ * key, and the row counts in each bucket of the array: so no document is counted twice above.
+ */
+export interface Pass {
+  path: AggregationNode[];
+  /** Depths whose number of documents this pass tells; another one tells those of the others. */
+  counts: Set<number>;
+  metrics: Array<{ depth: number; node: AggregationNode }>;
+  /** cardinality or percentiles, which need every distinct value: a key after the others. */
+  distinct?: AggregationNode;
+}
+
+const DISTINCT: readonly string[] = ['cardinality', 'percentiles'];
+const MERGED: readonly string[] = [
+  'stats',
+  'extended_stats',
+  'avg',
+  'min',
+  'max',
+  'sum',
+  'value_count',
+  'geo_bounds',
+  'geo_centroid',
+];
+
+export const isBucket = (node: AggregationNode): boolean => BUCKET_KINDS.includes(node.aggregation.kind);
+
+export function plan(nodes: readonly AggregationNode[], path: AggregationNode[] = []): Pass[] {
+  const passes = nodes.filter(isBucket).flatMap((node) => plan(node.children, [...path, node]));
+  const merged = nodes.filter((node) => MERGED.includes(node.aggregation.kind));
+  if (passes.length === 0 && (path.length > 0 || merged.length > 0))
+    passes.push({ path, counts: new Set(), metrics: [] });
+  const first = passes[0];
+  if (first) {
+    first.metrics.push(...merged.map((node) => ({ depth: path.length, node })));
+    if (path.length > 0) first.counts.add(path.length);
+  }
+  for (const node of nodes)
+    if (DISTINCT.includes(node.aggregation.kind)) passes.push({ path, counts: new Set(), metrics: [], distinct: node });
+  return passes;
+}
+
+/** Columns: the keys, the distinct value, the number of documents, then those of `metricColumns` in order. */
+export function passStatement(sql: Sql, where: string, pass: Pass, maxRows: number): string {
+  const keys = pass.path.map((node) => keyOf(sql, node.aggregation));
+  if (pass.distinct) keys.push(distinctOf(sql, pass.distinct.aggregation));
+  const metrics = pass.metrics.flatMap(({ node }) => metricColumns(sql, node.aggregation));
+  const columns = [...keys, 'count(*)::float8', ...metrics];
+  const group = keys.length === 0 ? '' : ` GROUP BY ${keys.map((_, i) => i + 1).join(', ')}`;
+  return `SELECT ${columns.join(', ')} FROM documents WHERE ${where}${group} LIMIT ${maxRows}`;
+}
+
+/** A jsonb value or array; a default where there is none. */
+function valuesOf(sql: Sql, field: Field, missing?: Scalar): string {
+  const json = jsonOf(sql, field);
+  return missing === undefined ? json : `coalesce(${json}, ${sql.value(JSON.stringify(missing), 'jsonb')})`;
+}
+
+function columnOf(sql: Sql, field: Field, missing?: Scalar): string | undefined {
+  const date = dateColumn(field);
+  if (date) return millisecondsOf(date);
+  const text = textColumn(field);
+  return text && missing !== undefined ? `coalesce(${text}, ${sql.value(String(missing), 'text')})` : text;
+}
+
+const timeZoneOf = (sql: Sql, zone: string): string =>
+  // An offset as text would be POSIX, with the opposite sign.
+  /^[+-]\d/.test(zone) ? sql.value(zone, 'interval') : sql.value(zone, 'text');
+
+export const roundingOf = (aggregation: Aggregation & { kind: 'date_histogram' }): DateRounding =>
+  new DateRounding(aggregation.interval, aggregation.offset, aggregation.timeZone);
+
+/** Expression of the key of a document, or of an array of its keys; null for none. */
+function keyOf(sql: Sql, aggregation: Aggregation): string {
+  switch (aggregation.kind) {
+    case 'terms':
+      return (
+        columnOf(sql, aggregation.field, aggregation.missing) ?? valuesOf(sql, aggregation.field, aggregation.missing)
+      );
+    case 'date_histogram':
+      return roundingOf(aggregation).sql(
+        dateColumn(aggregation.field) ?? 'NULL::timestamptz',
+        timeZoneOf(sql, aggregation.timeZone),
+      );
+    case 'histogram': {
+      const [interval, offset] = [sql.value(aggregation.interval, 'float8'), sql.value(aggregation.offset, 'float8')];
+      const rounded = (value: string): string => `floor((${value} - ${offset}) / ${interval})`;
+      const column = columnOf(sql, aggregation.field, aggregation.missing);
+      if (column) return rounded(column);
+      const json = valuesOf(sql, aggregation.field, aggregation.missing);
+      return `CASE WHEN jsonb_typeof(${json}) = 'array' THEN (SELECT jsonb_agg(DISTINCT ${rounded(numberOf('e.v'))}) FROM jsonb_array_elements(${json}) e(v)) ELSE to_jsonb(${rounded(numberOf(json))}) END`;
+    }
+    case 'geohash_grid':
+      return `(SELECT jsonb_agg(DISTINCT left(p.value ->> 2, ${aggregation.precision})) FROM jsonb_array_elements(${points(sql, aggregation.field)}) p)`;
+    default:
+      return choices(bucketConditions(sql, aggregation));
+  }
+}
+
+// A smallint array of the buckets that a document is in.
+const choices = (conditions: string[]): string =>
+  `array_remove(ARRAY[${conditions.map((each, i) => `CASE WHEN ${each} THEN ${i} END`).join(', ')}]::int2[], NULL)`;
+
+/** One condition for each bucket of range, date_range, filter, filters (the rest comes last) and missing. */
+export function bucketConditions(sql: Sql, aggregation: Aggregation): string[] {
+  switch (aggregation.kind) {
+    case 'range':
+    case 'date_range':
+      return aggregation.ranges.map(({ from, to }) =>
+        condition(sql, {
+          kind: 'range',
+          field: aggregation.field,
+          bounds: { ...(from === undefined ? {} : { gte: from }), ...(to === undefined ? {} : { lt: to }) },
+        }),
+      );
+    case 'filter':
+      return [condition(sql, aggregation.filter)];
+    case 'filters': {
+      const conditions = aggregation.filters.map(({ filter }) => condition(sql, filter));
+      if (aggregation.otherKey === undefined) return conditions;
+      const rest: Query = {
+        kind: 'bool',
+        must: [],
+        should: [],
+        mustNot: aggregation.filters.map(({ filter }) => filter),
+        least: 0,
+      };
+      return [...conditions, condition(sql, rest)];
+    }
+    case 'missing':
+      return [`NOT coalesce(${exists(sql, aggregation.field)}, false)`];
+    default:
+      return [];
+  }
+}
+
+/** The documents of one bucket. */
+export function bucketCondition(sql: Sql, aggregation: Aggregation, key: string | number | boolean): string {
+  switch (aggregation.kind) {
+    case 'terms': {
+      const equal = condition(sql, { kind: 'terms', field: aggregation.field, values: [key] });
+      return aggregation.missing === key
+        ? `(${equal} OR NOT coalesce(${exists(sql, aggregation.field)}, false))`
+        : equal;
+    }
+    case 'histogram': {
+      const from = Number(key) * aggregation.interval + aggregation.offset;
+      const inside = condition(sql, {
+        kind: 'range',
+        field: aggregation.field,
+        bounds: { gte: from, lt: from + aggregation.interval },
+      });
+      const { missing } = aggregation;
+      return missing !== undefined && Math.floor((missing - aggregation.offset) / aggregation.interval) === key
+        ? `(${inside} OR NOT coalesce(${exists(sql, aggregation.field)}, false))`
+        : inside;
+    }
+    case 'date_histogram': {
+      const bounds = { gte: Number(key), lt: roundingOf(aggregation).next(Number(key)) };
+      return condition(sql, { kind: 'range', field: aggregation.field, bounds });
+    }
+    case 'geohash_grid':
+      return `EXISTS (SELECT FROM jsonb_array_elements(${points(sql, aggregation.field)}) p WHERE left(p.value ->> 2, ${aggregation.precision}) = ${sql.value(key, 'text')})`;
+    default:
+      return bucketConditions(sql, aggregation)[Number(key)] ?? 'false';
+  }
+}
+
+function distinctOf(sql: Sql, aggregation: Aggregation): string {
+  if (aggregation.kind !== 'cardinality' && aggregation.kind !== 'percentiles') return 'NULL';
+  return columnOf(sql, aggregation.field, aggregation.missing) ?? valuesOf(sql, aggregation.field, aggregation.missing);
+}
+
+/** What a metric needs of its documents, see `addMetrics`. */
+function metricColumns(sql: Sql, aggregation: Aggregation): string[] {
+  switch (aggregation.kind) {
+    case 'geo_bounds':
+    case 'geo_centroid':
+      return geoColumns(sql, aggregation.field);
+    case 'value_count':
+    case 'stats':
+    case 'extended_stats':
+    case 'avg':
+    case 'min':
+    case 'max':
+    case 'sum':
+      return partsOf(aggregation.kind).map((part) => partColumn(sql, aggregation.field, aggregation.missing, part));
+    default:
+      return [];
+  }
+}
+
+type Part = 'count' | 'sum' | 'min' | 'max' | 'squares';
+const PARTS: Readonly<Record<string, readonly Part[]>> = {
+  value_count: ['count'],
+  avg: ['count', 'sum'],
+  sum: ['sum'],
+  min: ['min'],
+  max: ['max'],
+  stats: ['count', 'sum', 'min', 'max'],
+  extended_stats: ['count', 'sum', 'min', 'max', 'squares'],
+};
+export const partsOf = (kind: string): readonly Part[] => PARTS[kind] ?? [];
+
+function partColumn(sql: Sql, field: Field, missing: Scalar | undefined, part: Part): string {
+  const column = columnOf(sql, field, missing);
+  if (column) {
+    if (part === 'count') return `count(${column})::float8`;
+    return part === 'squares' ? `sum(${column} ^ 2)` : `${part}(${column})`;
+  }
+  const json = valuesOf(sql, field, missing);
+  if (part === 'count')
+    return `sum(CASE jsonb_typeof(${json}) WHEN 'array' THEN jsonb_array_length(${json}) ELSE (${json} IS NOT NULL)::int END)::float8`;
+  const aggregate = part === 'squares' ? 'sum' : part;
+  const of = (value: string): string => (part === 'squares' ? `(${numberOf(value)}) ^ 2` : numberOf(value));
+  return `${aggregate}(CASE WHEN jsonb_typeof(${json}) = 'array' THEN (SELECT ${aggregate}(${of('e.v')}) FROM jsonb_array_elements(${json}) e(v)) ELSE ${of(json)} END)`;
+}
+
+const GEO = ['min(LAT)', 'max(LAT)', 'min(LON)', 'max(LON)', 'sum(LAT)', 'sum(LON)'];
+
+function geoColumns(sql: Sql, field: Field): string[] {
+  const json = points(sql, field);
+  const columns = GEO.map((text) => {
+    const aggregate = text.slice(0, 3);
+    const value = text.includes('LAT') ? '(p.value -> 0)::float8' : '(p.value -> 1)::float8';
+    return `${aggregate}((SELECT ${aggregate}(${value}) FROM jsonb_array_elements(${json}) p))`;
+  });
+  return [`coalesce(sum(jsonb_array_length(${json})), 0)::float8`, ...columns];
+}

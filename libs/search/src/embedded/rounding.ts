@@ -1,0 +1,87 @@
+import { Temporal } from 'temporal-polyfill';
+import type { CalendarUnit } from '../dsl/index.js';
+import { millisecondsOf } from './sql.js';
+
+const FIXED_IN_UTC: Partial<Record<CalendarUnit, number>> = {
+  second: 1000,
+  minute: 60_000,
+  hour: 3_600_000,
+  day: 86_400_000,
+};
+const WITHIN_A_DAY: readonly CalendarUnit[] = ['second', 'minute', 'hour'];
+const MONTHS: Partial<Record<CalendarUnit, number>> = { month: 1, quarter: 3, year: 12 };
+
+/** Where the buckets of a date_histogram begin: in SQL for documents, here for the empty ones between them. Milliseconds. */
+export class DateRounding {
+  private readonly milliseconds: number | undefined;
+
+  constructor(
+    private readonly interval: CalendarUnit | number,
+    private readonly offset: number,
+    private readonly zone: string,
+  ) {
+    if (typeof interval === 'number') this.milliseconds = interval;
+    else if (zone === 'UTC') this.milliseconds = FIXED_IN_UTC[interval];
+  }
+
+  /** `zone` is an expression of the name of the time zone. */
+  sql(column: string, zone: string): string {
+    const shifted = this.offset === 0 ? column : `(${column} - ${this.offset} * interval '1 ms')`;
+    const back = this.offset === 0 ? '' : ` + ${this.offset}`;
+    if (this.milliseconds !== undefined && this.zone === 'UTC')
+      return `floor(${millisecondsOf(shifted)} / ${this.milliseconds}) * ${this.milliseconds}${back}`;
+    const local = `(${shifted} AT TIME ZONE ${zone})`;
+    if (typeof this.interval === 'number')
+      // Of local time, so that days of 24 hours begin at midnight.
+      return `${millisecondsOf(`((timestamp 'epoch' + floor(${millisecondsOf(local)} / ${this.interval}) * ${this.interval} * interval '1 ms') AT TIME ZONE ${zone})`)}${back}`;
+    // Hours of a night when clocks go back are two of the same name: what has passed of the hour is taken off.
+    if (WITHIN_A_DAY.includes(this.interval))
+      return `${millisecondsOf(`(${shifted} - (${local} - date_trunc('${this.interval}', ${local})))`)}${back}`;
+    return `${millisecondsOf(`(date_trunc('${this.interval}', ${local}) AT TIME ZONE ${zone})`)}${back}`;
+  }
+
+  floor(at: number): number {
+    const shifted = at - this.offset;
+    if (this.milliseconds !== undefined && this.zone === 'UTC')
+      return Math.floor(shifted / this.milliseconds) * this.milliseconds + this.offset;
+    const date = Temporal.Instant.fromEpochMilliseconds(shifted).toZonedDateTimeISO(this.zone);
+    return this.start(date).epochMilliseconds + this.offset;
+  }
+
+  next(key: number): number {
+    if (this.milliseconds !== undefined && this.zone === 'UTC') return key + this.milliseconds;
+    const date = Temporal.Instant.fromEpochMilliseconds(key - this.offset).toZonedDateTimeISO(this.zone);
+    if (typeof this.interval === 'number') {
+      const next = date.toPlainDateTime().add({ milliseconds: this.interval }).toZonedDateTime(this.zone);
+      return Math.max(next.epochMilliseconds + this.offset, key + 1);
+    }
+    if (WITHIN_A_DAY.includes(this.interval)) return key + FIXED_IN_UTC[this.interval]!;
+    const months = MONTHS[this.interval];
+    const step = months === undefined ? { days: this.interval === 'week' ? 7 : 1 } : { months };
+    return this.start(date.add(step)).epochMilliseconds + this.offset;
+  }
+
+  private start(date: Temporal.ZonedDateTime): Temporal.ZonedDateTime {
+    if (typeof this.interval === 'number') {
+      const local = date.toPlainDateTime().toZonedDateTime('UTC').epochMilliseconds;
+      return Temporal.Instant.fromEpochMilliseconds(Math.floor(local / this.interval) * this.interval)
+        .toZonedDateTimeISO('UTC')
+        .toPlainDateTime()
+        .toZonedDateTime(this.zone);
+    }
+    switch (this.interval) {
+      case 'year':
+        return date.with({ month: 1, day: 1 }).startOfDay();
+      case 'quarter':
+        return date.with({ month: date.month - ((date.month - 1) % 3), day: 1 }).startOfDay();
+      case 'month':
+        return date.with({ day: 1 }).startOfDay();
+      case 'week':
+        return date.subtract({ days: date.dayOfWeek - 1 }).startOfDay();
+      case 'day':
+        return date.startOfDay();
+      default:
+        return date.round({ smallestUnit: this.interval, roundingMode: 'floor' });
+    }
+  }
+}
