@@ -86,6 +86,7 @@ export function buildMessage(published: PublishedMessage, origin: MessageOrigin)
     timestamp,
     ...(source === undefined ? {} : { deviceId: source }),
     ...(origin.apiKeyId === undefined ? {} : { apiKeyId: origin.apiKeyId }),
+    ...(published.binary ? { binary: true } : {}),
     ...(origin.state === undefined ? {} : { state: origin.state }),
     ...(origin.traceparent === undefined ? {} : { traceparent: origin.traceparent }),
   };

@@ -52,6 +52,8 @@ export interface MessageHeader {
   apiKeyId?: string;
   /** Of telemetry (`v1/device/DEVICE_ID/telemetry`): what its value does with the current state of the device. */
   state?: 'merged' | 'replaced';
+  /** Published as bytes, of which the payload is the hexadecimal notation (manual 6.5.5.2). */
+  binary?: true;
   /** W3C trace context of whoever sent the message. */
   traceparent?: string;
   /** Stages that come after the one whose stream the message is in; absent when it is READY after that. */

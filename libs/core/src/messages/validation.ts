@@ -20,6 +20,8 @@ export interface PublishedMessage {
   location?: Location;
   tags: string[];
   metadata: { encoding?: string; source?: string };
+  /** See `MessageHeader`. */
+  binary?: true;
   /** Set when a location was given and left out because it is incomplete. */
   locationError?: FieldError;
 }

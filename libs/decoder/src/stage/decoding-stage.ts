@@ -16,6 +16,10 @@ const SLICE = 200;
 /** So often the database sees that a transaction is alive which waits for slow decoders, in milliseconds. */
 const ALIVE_MS = 300;
 
+const NO_TEXT = new DecodingError(
+  'it decodes CSV, and the message was published as bytes (expected: a binary or JavaScript decoder)',
+);
+
 interface Arrival {
   partition: number;
   header: MessageHeader;
@@ -76,10 +80,11 @@ export class DecodingStage implements Running {
   private async decode(arrivals: readonly Arrival[], failures: AuditEntry[]): Promise<Outgoing[][]> {
     const outgoing = arrivals.map(({ header, body }): Outgoing[] => [{ header, body }]);
     const jobs: Array<DecodingJob & { index: number }> = [];
-    for (const [index, { message, decoder }] of arrivals.entries()) {
+    for (const [index, { header, message, decoder }] of arrivals.entries()) {
       if (!decoder) continue;
       const payload = message.value!['payload'] as string;
       if (decoder.compiled instanceof DefinitionFault) failures.push(failure(arrivals[index]!, decoder.compiled));
+      else if (header.binary && decoder.compiled.kind === 'csv') failures.push(failure(arrivals[index]!, NO_TEXT));
       else jobs.push({ index, decoder: decoder.compiled, key: decoder.key, payload, stored: true });
     }
     const outcomes = await this.engine.decode(jobs);

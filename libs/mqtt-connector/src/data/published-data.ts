@@ -51,5 +51,5 @@ export function readBinary(payload: Buffer, encoding: string | undefined): Publi
   const digits = payload.toString('hex').toUpperCase();
   if (digits.length + '{"payload":""}'.length > MAX_VALUE_BYTES)
     return { problem: `value: expected at most ${MAX_VALUE_BYTES} bytes of JSON, with two hex digits for each byte` };
-  return { value: { payload: digits }, tags: [], metadata: encoding === undefined ? {} : { encoding } };
+  return { value: { payload: digits }, tags: [], metadata: encoding === undefined ? {} : { encoding }, binary: true };
 }
