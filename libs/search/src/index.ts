@@ -1,9 +1,78 @@
+import { limitOf } from '@orrery/core/limits';
 import type { Service } from '@orrery/core/service';
+import { elasticsearchClient } from './elasticsearch/client.js';
+import { ElasticsearchEngine } from './elasticsearch/elasticsearch-engine.js';
+import { EmbeddedEngine } from './embedded/index.js';
+import { FieldRegistry } from './fields/index.js';
+import { Indexer } from './indexing/indexer.js';
+import { messagesReader } from './indexing/messages.reader.js';
+import { migrations } from './migrations.js';
+import { Reindexer } from './reindexing/reindexer.js';
+import { ReindexingController } from './reindexing/reindexing.controller.js';
+import { ReindexingService } from './reindexing/reindexing.service.js';
+import type { SearchEngine } from './search-engine.js';
+import { ComputeTime } from './searches/compute-time.js';
+import { SearchesController } from './searches/searches.controller.js';
+import { SearchesService } from './searches/searches.service.js';
 
-/** The index of messages, and searches in it (manual 13.3). */
+const DAY_MS = 24 * 3600 * 1000;
+
+/** The index of messages, and searches in it (manual 13.3 and 13.4). */
 export const search: Service = {
   name: 'search',
-  schema: { name: 'search', entities: [], migrations: [] },
+  schema: { name: 'search', entities: [], migrations },
   restPaths: ['/api/v0/data/search', '/api/v1/data/search'],
-  build: () => ({ controllers: [], providers: [], running: [] }),
+  build({ bus, database, apiKeys, audit, rateLimits, jobs, config, logger, roles }) {
+    const registry = new FieldRegistry(bus, apiKeys, database);
+    const client = config.ELASTICSEARCH_URL ? elasticsearchClient(config.ELASTICSEARCH_URL) : undefined;
+    const engine: SearchEngine = client
+      ? new ElasticsearchEngine({
+          client,
+          index: config.ORRERY_SEARCH_INDEX,
+          shards: config.ORRERY_SEARCH_SHARDS,
+          registry,
+          logger,
+        })
+      : new EmbeddedEngine(database);
+    const indexer = new Indexer(registry, engine, audit);
+    const reader = messagesReader(bus, database, indexer);
+    const reindexer = new Reindexer(bus, database, indexer, logger);
+    return {
+      controllers: [SearchesController, ReindexingController],
+      providers: [
+        { token: SearchesService, value: new SearchesService(engine, registry) },
+        { token: ComputeTime, value: new ComputeTime(rateLimits) },
+        { token: ReindexingService, value: new ReindexingService(bus, database, engine, () => reindexer.wake()) },
+      ],
+      removeTenant: (tenantId) => engine.removeTenant(tenantId),
+      running: [
+        { start: async () => undefined, stop: async () => client?.close() },
+        ...(roles.worker
+          ? [
+              {
+                async start() {
+                  // An index that is away makes nobody else wait: messages are indexed when it is back.
+                  await engine
+                    .prepare?.()
+                    .catch((error: unknown) => logger.warn({ error: String(error) }, 'no index yet'));
+                  await jobs.repeat({
+                    name: 'search.retention',
+                    everyMs: DAY_MS / 4,
+                    run: async () => {
+                      await engine.prepare?.();
+                      await engine.expire(
+                        new Date(Date.now() - limitOf(undefined, 'searchDays') * DAY_MS).toISOString(),
+                      );
+                    },
+                  });
+                  await reader.start();
+                },
+                stop: () => reader.stop(),
+              },
+              reindexer,
+            ]
+          : []),
+      ],
+    };
+  },
 };

@@ -1,4 +1,5 @@
 import type { MigrationInterface, QueryRunner } from 'typeorm';
+import { embeddedMigrations } from './embedded/index.js';
 
 class Fields1700001000000 implements MigrationInterface {
   async up(runner: QueryRunner): Promise<void> {
@@ -40,7 +41,8 @@ class Reindexing1700001000100 implements MigrationInterface {
         read bigint NOT NULL DEFAULT 0,
         indexed bigint NOT NULL DEFAULT 0,
         error text,
-        -- Until when an instance works on it: afterwards another one goes on.
+        -- Which instance works on it, and until when: afterwards another one goes on.
+        holder text,
         leased_until timestamptz,
         created timestamptz NOT NULL DEFAULT now(),
         updated timestamptz NOT NULL DEFAULT now(),
@@ -55,4 +57,4 @@ class Reindexing1700001000100 implements MigrationInterface {
   }
 }
 
-export const migrations = [Fields1700001000000, Reindexing1700001000100];
+export const migrations = [Fields1700001000000, Reindexing1700001000100, ...embeddedMigrations];

@@ -29,6 +29,8 @@ export interface SearchAnswer {
  * `@<model>.value.<path>`, `<path of a location>.@geopoint`, and the members of a message other than value.
  */
 export interface SearchEngine {
+  /** Makes what it will need in the next weeks; called at the start and several times a day. */
+  prepare?(): Promise<void>;
   /** Idempotent by tenant and id. Resolves when the documents are kept; they are found soon after. @throws when the engine is away. */
   index(documents: readonly IndexedDocument[]): Promise<void>;
   /** Only documents of this tenant, whatever the request says. The request is one of `parseSearch`. @throws ApiError 400 that names what the engine refuses. */

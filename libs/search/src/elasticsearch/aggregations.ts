@@ -25,22 +25,30 @@ export function translateAggregations(nodes: readonly AggregationNode[], fields:
   );
 }
 
-/** Sorts of hits. */
+/** No hit has a score, and documents have no order of their own over several indices. */
+export const isAnyOrder = ({ field }: Sort): boolean => field.name === '_doc' || field.name === '_score';
+
+const NEWEST_FIRST: Clause[] = [{ timestamp: 'desc' }, { id: 'desc' }];
+
+/** Sorts of hits; those alike newest first. */
+export const sortHits = (sorts: readonly Sort[], fields: TenantFields): Clause[] =>
+  translateSort(sorts, fields).concat(NEWEST_FIRST);
+
+/** Sorts of the hits after a given one: it is known by the values of these sorts alone. */
 export const translateSort = (sorts: readonly Sort[], fields: TenantFields): Clause[] =>
-  sorts.map(({ field, descending, missingFirst, mode }) => {
-    const order = descending ? 'desc' : 'asc';
-    // Documents have no order of their own over several indices; ids are in that of their arrival. No hit has a score.
-    if (field.name === '_doc') return { id: { order } };
-    if (field.name === '_score') return { _score: { order } };
-    return {
-      [indexField(fields, field)]: {
-        order,
-        missing: missingFirst ? '_first' : '_last',
-        mode,
-        unmapped_type: UNMAPPED[field.type ?? 'number'],
-      },
-    };
-  });
+  sorts
+    .filter((sort) => !isAnyOrder(sort))
+    .map(({ field, descending, missingFirst, mode }) => {
+      const order = descending ? 'desc' : 'asc';
+      return {
+        [indexField(fields, field)]: {
+          order,
+          missing: missingFirst ? '_first' : '_last',
+          mode,
+          unmapped_type: UNMAPPED[field.type ?? 'number'],
+        },
+      };
+    });
 
 const UNMAPPED = { number: 'double', boolean: 'boolean', string: 'keyword', date: 'date', geo: 'keyword' } as const;
 
@@ -172,7 +180,7 @@ function translate(
         top_hits: {
           size: aggregation.size,
           from: aggregation.from,
-          sort: translateSort(aggregation.sort, fields),
+          sort: sortHits(aggregation.sort, fields),
           track_scores: false,
         },
       };

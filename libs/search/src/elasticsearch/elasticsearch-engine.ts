@@ -1,18 +1,18 @@
 import { type Client, errors } from '@elastic/elasticsearch';
 import { ApiError, invalidParameter } from '@orrery/core/http';
 import type { Logger } from '@orrery/core/telemetry';
-import type { SearchRequest } from '../dsl/index.js';
-import type { FieldRegistry } from '../fields/index.js';
+import type { Scalar, SearchRequest, Sort } from '../dsl/index.js';
+import type { FieldRegistry, TenantFields } from '../fields/index.js';
 import type { IndexedDocument, SearchAnswer, SearchEngine } from '../search-engine.js';
-import { answersOf, hitOf, type RawHit, type SourceView } from './answers.js';
-import { translateAggregations, translateSort } from './aggregations.js';
+import { answersOf, hitOf, type RawHit } from './answers.js';
+import { isAnyOrder, sortHits, translateAggregations, translateSort } from './aggregations.js';
 import { documentId, indexBody, indexedDocument, indexOf, TENANT } from './mapping.js';
 import { tenantQuery } from './queries.js';
 
 /** Of one request: large enough to be fast, small enough for the memory of a small cluster. */
 const BULK_BYTES = 5_000_000;
 const SEARCH_TIMEOUT = '10s';
-const NEWEST_FIRST = [{ timestamp: 'desc' }, { id: 'desc' }];
+const MOVING_MS = 500;
 
 export interface ElasticsearchOptions {
   client: Client;
@@ -21,7 +21,6 @@ export interface ElasticsearchOptions {
   /** Primary shards of each month. */
   shards: number;
   registry: FieldRegistry;
-  view: SourceView;
   logger: Logger;
 }
 
@@ -76,6 +75,12 @@ export class ElasticsearchEngine implements SearchEngine {
     }
   }
 
+  /** Makes the indices of this month and the next: a search fails while a new one is not yet there. */
+  async prepare(now = new Date()): Promise<void> {
+    const next = new Date(Date.UTC(now.getUTCFullYear(), now.getUTCMonth() + 1, 1));
+    for (const month of [now, next]) await this.ensureIndex(indexOf(this.options.index, month.toISOString()));
+  }
+
   /** Indices are made on purpose: with automatic creation a missing mapping would be guessed. */
   private async ensureIndex(name: string): Promise<void> {
     if (this.indices.has(name)) return;
@@ -89,7 +94,7 @@ export class ElasticsearchEngine implements SearchEngine {
   }
 
   async search(tenantId: string, request: SearchRequest): Promise<SearchAnswer> {
-    const { client, index, registry, view } = this.options;
+    const { client, index, registry } = this.options;
     const fields = await registry.of(tenantId);
     const { query, aggregations, size, from, sort, searchAfter, source, trackTotalHits } = request;
     const body = {
@@ -99,8 +104,7 @@ export class ElasticsearchEngine implements SearchEngine {
       track_total_hits: trackTotalHits,
       timeout: SEARCH_TIMEOUT,
       // Newest first where the order is not asked for.
-      ...(size > 0 ? { sort: sort.length > 0 ? translateSort(sort, fields) : NEWEST_FIRST } : {}),
-      ...(searchAfter ? { search_after: searchAfter } : {}),
+      ...(size > 0 ? order(sort, searchAfter, fields) : {}),
       _source: size > 0 && source !== false,
       ...(aggregations.length > 0 ? { aggs: translateAggregations(aggregations, fields) } : {}),
     };
@@ -123,8 +127,8 @@ export class ElasticsearchEngine implements SearchEngine {
     const { total, hits } = answer.hits;
     return {
       took: answer.took,
-      hits: { total, hits: hits.map((hit) => hitOf(hit, source, view, sort.length > 0)) },
-      ...(aggregations.length > 0 ? { aggregations: answersOf(aggregations, answer.aggregations ?? {}, view) } : {}),
+      hits: { total, hits: hits.map((hit) => hitOf(hit, source, sort)) },
+      ...(aggregations.length > 0 ? { aggregations: answersOf(aggregations, answer.aggregations ?? {}) } : {}),
     };
   }
 
@@ -182,7 +186,12 @@ export class ElasticsearchEngine implements SearchEngine {
   /** Errors as clients get them: never what they tell about indices. */
   private async ask<Answer>(question: () => Promise<unknown>): Promise<Answer> {
     try {
-      return (await question()) as Answer;
+      return (await question().catch(async (error: unknown) => {
+        // A shard that is just beginning or moving.
+        if (!(error instanceof errors.ResponseError) || error.statusCode !== 503) throw error;
+        await new Promise((resolve) => setTimeout(resolve, MOVING_MS));
+        return question();
+      })) as Answer;
     } catch (error) {
       if (error instanceof errors.TimeoutError) throw tooLong();
       const text = error instanceof errors.ResponseError ? JSON.stringify(error.body) : '';
@@ -197,6 +206,25 @@ export class ElasticsearchEngine implements SearchEngine {
       throw new ApiError('SERVICE_UNAVAILABLE', { reason: 'the index cannot be asked at the moment' });
     }
   }
+}
+
+/** Without a tie-breaker after a hit: its values are those of the sorts that were asked for. */
+function order(
+  sorts: readonly Sort[],
+  after: ReadonlyArray<Scalar | null> | undefined,
+  fields: TenantFields,
+): Record<string, unknown> {
+  if (!after) return { sort: sortHits(sorts, fields) };
+  const values = sorts.flatMap((sort, i) => (isAnyOrder(sort) ? [] : [afterValue(sort, after[i] ?? null)]));
+  // After a hit of any order nothing is known to come.
+  if (values.length === 0) return { size: 0 };
+  return { sort: translateSort(sorts, fields), search_after: values };
+}
+
+/** What is missing sorts as if it was endless, strings as null. */
+function afterValue({ field, missingFirst, descending }: Sort, value: Scalar | null): Scalar | null {
+  if (value !== null || field.type === 'string') return value;
+  return missingFirst === descending ? 'Infinity' : '-Infinity';
 }
 
 const tooLong = (): ApiError =>

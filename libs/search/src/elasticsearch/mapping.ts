@@ -30,8 +30,9 @@ export function indexField(fields: TenantFields, { name }: Pick<Field, 'name'>):
   return learned ? `${LETTERS[learned.type]}${learned.slot}` : NO_FIELD;
 }
 
-/** A longer value is in no index of Lucene: it is found by its words only. */
-const KEYWORD = { type: 'keyword', ignore_above: 8191 };
+/** Longer strings are kept, but not searchable: Lucene's terms end at 32 KiB. */
+const MAX_STRING = 8191;
+const KEYWORD = { type: 'keyword' };
 const TEXT = { type: 'text', analyzer: WORDS, norms: false, index_options: 'positions' };
 const STRING = { ...KEYWORD, fields: { [WORDS]: TEXT } };
 const MAPPINGS: Record<LeafType | 'date', object> = {
@@ -68,7 +69,7 @@ export const indexBody = (
     })),
     properties: {
       [TENANT]: { type: 'keyword' },
-      [OBJECTS]: { type: 'keyword', doc_values: false, ignore_above: 8191 },
+      [OBJECTS]: { type: 'keyword', doc_values: false },
       [ALL_WORDS]: TEXT,
       source: { type: 'object', enabled: false },
       ...Object.fromEntries(Object.entries(MESSAGE_FIELDS).map(([name, type]) => [messageField(name), MAPPINGS[type]])),
@@ -95,9 +96,10 @@ export function indexedDocument({ tenantId, source }: IndexedDocument, fields: T
     if (type === 'string') for (const text of [value].flat()) if (typeof text === 'string') texts.push(text);
   }
   for (const [name, { type, values }] of leaves) {
+    const kept = type === 'string' ? values.filter((text) => (text as string).length <= MAX_STRING) : values;
     const field = indexField(fields, { name });
-    if (field !== NO_FIELD) document[field] = values.length === 1 ? values[0] : values;
-    if (type === 'string') for (const text of values) texts.push(text as string);
+    if (field !== NO_FIELD && kept.length > 0) document[field] = kept.length === 1 ? kept[0] : kept;
+    if (type === 'string') for (const text of kept) texts.push(text as string);
   }
   document[OBJECTS] = [...objects, ...(source['location'] ? ['location'] : [])];
   document[ALL_WORDS] = texts;

@@ -1,0 +1,42 @@
+import { randomBytes } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { startElasticsearch } from '../../../../../tools/services/elasticsearch.mjs';
+
+/** An engine that tests run on. */
+export interface TestedEngine {
+  name: 'embedded' | 'Elasticsearch';
+  /** What the search service needs to use it. */
+  env: NodeJS.ProcessEnv;
+  stop(): Promise<void>;
+}
+
+const EMBEDDED: TestedEngine = { name: 'embedded', env: {}, stop: async () => undefined };
+
+/** A real Elasticsearch with indices of one's own; undefined, and a line that says why, where none can be had. */
+export async function testedElasticsearch(): Promise<TestedEngine | undefined> {
+  const dataDir = await mkdtemp(join(tmpdir(), 'orrery-elasticsearch-'));
+  const started = await startElasticsearch({ dataDir, log: (line) => process.stderr.write(`${line}\n`) });
+  if (!started) {
+    await rm(dataDir, { recursive: true, force: true });
+    return undefined;
+  }
+  const index = `test-${randomBytes(6).toString('hex')}`;
+  return {
+    name: 'Elasticsearch',
+    env: { ELASTICSEARCH_URL: started.url, ORRERY_SEARCH_INDEX: index },
+    async stop() {
+      // It may be one that stays.
+      await fetch(`${started.url}/${index}-*`, { method: 'DELETE' });
+      await started.stop();
+      await rm(dataDir, { recursive: true, force: true });
+    },
+  };
+}
+
+/** Both engines, or the embedded one where there is no Elasticsearch. */
+export async function testedEngines(): Promise<TestedEngine[]> {
+  const elasticsearch = await testedElasticsearch();
+  return elasticsearch ? [EMBEDDED, elasticsearch] : [EMBEDDED];
+}

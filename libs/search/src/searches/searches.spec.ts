@@ -1,0 +1,290 @@
+import {
+  type ApiClient,
+  apiClient,
+  type Backend,
+  eventually,
+  type KeyRing,
+  keyRing,
+  startBackend,
+} from '@orrery/core/testing';
+import { limitsOf, newSettings } from '@orrery/core/limits';
+import type { DataMessage } from '@orrery/core/messages';
+import { store } from '@orrery/store';
+import { testedEngines } from '../elasticsearch/testing/engines.js';
+import { search } from '../index.js';
+
+type Json = Record<string, any>;
+const engines = await testedEngines();
+
+const temperature = (streamId: string, temp: number, rest: object = {}): object => ({
+  streamId,
+  model: 'temperature_v0',
+  value: { temp },
+  ...rest,
+});
+
+describe.each(engines)('searches ($name)', (engine) => {
+  let backend: Backend;
+  let keys: KeyRing;
+  let url: string;
+
+  beforeAll(async () => {
+    backend = await startBackend([store, search], engine.env);
+    keys = keyRing(await backend.bus());
+    url = (await backend.boot([store, search])).url;
+  });
+  afterAll(async () => {
+    await backend.stop();
+    await engine.stop();
+  });
+
+  /** A tenant of its own with these messages, found by searches. */
+  async function tenant(name: string, messages: object[]): Promise<ApiClient> {
+    const api = apiClient(url, keys.grant(name).value);
+    for (let i = 0; i < messages.length; i += 1000) {
+      const sent = await api.post('/api/v0/data/bulk', messages.slice(i, i + 1000));
+      expect(sent.status).toBe(202);
+    }
+    await indexed(api, messages.length);
+    return api;
+  }
+  const indexed = (api: ApiClient, count: number): Promise<unknown> =>
+    eventually(async () => {
+      const { body } = await api.post<Json>('/api/v0/data/search', { size: 0 });
+      return body['hits'].total === count;
+    }, 60_000);
+  const ask = async (api: ApiClient, body: object, path = '/api/v1/data/search'): Promise<Json> => {
+    const answer = await api.post<Json>(path, body);
+    expect({ status: answer.status, error: answer.status === 200 ? undefined : answer.body }).toEqual({ status: 200 });
+    return answer.body;
+  };
+
+  it('SRC-001 SRC-005 API-027 answers took, total and aggregations, and hits when asked', async () => {
+    const api = await tenant('stats', [
+      temperature('myDeviceTemperature', 24.1),
+      temperature('myDeviceTemperature', 25.9),
+      temperature('other', 1),
+    ]);
+    const request = {
+      size: 0,
+      query: { term: { streamId: 'myDeviceTemperature' } },
+      aggs: { stats_temperature: { stats: { field: '@temperature_v0.value.temp' } } },
+    };
+    expect(await ask(api, request)).toEqual({
+      took: expect.any(Number),
+      hits: { total: { value: 2, relation: 'eq' } },
+      aggregations: { stats_temperature: { count: 2, min: 24.1, max: 25.9, avg: 25, sum: 50 } },
+    });
+    const listed = await ask(api, { ...request, size: 10, sort: [{ '@temperature_v0.value.temp': 'asc' }] });
+    const stream = await api.get<DataMessage[]>('/api/v0/data/streams/myDeviceTemperature');
+    const first = stream.body.find(({ value }) => value!['temp'] === 24.1)!;
+    expect(listed['hits'].hits).toHaveLength(2);
+    expect(listed['hits'].hits[0]._source).toMatchObject(first);
+  });
+
+  it('SRC-006 MSG-008 hits are messages without null fields; _source shows them', async () => {
+    const api = await tenant('hits', [temperature('a', 24.1), temperature('a', 25.9), { streamId: 'a', value: {} }]);
+    const request = {
+      size: 10,
+      query: { term: { model: 'temperature_v0' } },
+      sort: [{ '@temperature_v0.value.temp': 'asc' }],
+    };
+    const message = {
+      id: expect.stringMatching(/^[0-9a-f]{24}$/),
+      streamId: 'a',
+      timestamp: expect.any(String),
+      model: 'temperature_v0',
+      value: { temp: 24.1 },
+      created: expect.any(String),
+      tags: [],
+      metadata: { connector: 'http' },
+    };
+    for (const version of ['v0', 'v1']) {
+      const hits = (await ask(api, request, `/api/${version}/data/search/hits`)) as unknown as Json[];
+      expect(hits.map(({ value }) => value.temp)).toEqual([24.1, 25.9]);
+      expect(hits[0]).toEqual(message);
+    }
+    const { hits } = await ask(api, request);
+    expect(hits.hits[0]._source).toEqual({ ...message, extra: null, location: null });
+  });
+
+  it('SRC-002 SRC-003 SRC-004 v1 counts up to 10,000 unless told otherwise, v0 all', async () => {
+    const api = await tenant(
+      'many',
+      Array.from({ length: 10_123 }, (_, n) => ({ streamId: n < 1000 ? 'thousand' : 'rest', value: {} })),
+    );
+    const total = async (path: string, query: object): Promise<unknown> =>
+      (await ask(api, { size: 0, query }, path))['hits'].total;
+    const all = { match_all: {} };
+    const thousand = { term: { streamId: 'thousand' } };
+    expect(await total('/api/v1/data/search', thousand)).toEqual({ value: 1000, relation: 'eq' });
+    expect(await total('/api/v1/data/search', all)).toEqual({ value: 10_000, relation: 'gte' });
+    expect(await total('/api/v1/data/search?trackTotalHits=true', all)).toEqual({ value: 10_123, relation: 'eq' });
+    expect(await total('/api/v0/data/search', all)).toBe(10_123);
+    expect((await api.post('/api/v1/data/search?trackTotalHits=maybe', {})).status).toBe(400);
+  }, 120_000);
+
+  it('SRC-009 refuses what is no DSL and returns 10 hits by default', async () => {
+    const api = await tenant(
+      'ten',
+      Array.from({ length: 30 }, () => ({ streamId: 'ten', value: {} })),
+    );
+    const refused = await api.post<Json>('/api/v1/data/search', { query: { nosuch: {} } });
+    expect(refused.status).toBe(400);
+    expect(JSON.stringify(refused.body)).toContain('nosuch');
+    expect((await ask(api, { query: { match_all: {} } }))['hits'].hits).toHaveLength(10);
+    for (const body of ['[]', '"text"', '{', '{"size":-1}', '{"size":1000000}'])
+      expect((await api.post('/api/v1/data/search', body)).status).toBe(400);
+  });
+
+  it('SRC-012 finds all messages of the tenant and of no other one', async () => {
+    const mine = await tenant(
+      'mine',
+      [1, 2, 3].map((n) => temperature('s', n)),
+    );
+    const theirs = await tenant(
+      'theirs',
+      [4, 5].map((n) => temperature('s', n)),
+    );
+    const everything = { query: { match_all: {} }, aggs: { sum: { sum: { field: '@temperature_v0.value.temp' } } } };
+    const [here, there] = [await ask(mine, everything), await ask(theirs, everything)];
+    expect([here['hits'].total.value, here['aggregations'].sum.value]).toEqual([3, 6]);
+    expect([there['hits'].total.value, there['aggregations'].sum.value]).toEqual([2, 9]);
+    const ids = there['hits'].hits.map((hit: Json) => hit['_source'].id);
+    expect((await ask(mine, { query: { ids: { values: ids } } }))['hits'].hits).toEqual([]);
+    for (const escape of [
+      { aggs: { all: { global: {} } } },
+      { query: { bool: { should: [{ term: { tenant: 'theirs' } }], minimum_should_match: 0, nosuch: 1 } } },
+      { query: { indices: { index: '_all', query: { match_all: {} } } } },
+      { query: { script: { script: 'true' } } },
+      { runtime_mappings: { x: { type: 'keyword' } } },
+      { script_fields: { x: { script: 'doc' } } },
+      { query: { terms: { streamId: { index: 'x', id: '1', path: 'y' } } } },
+      { aggs: { x: { scripted_metric: { map_script: '1' } } } },
+      { indices_boost: [{ '*': 2 }] },
+      { post_filter: { match_all: {} } },
+    ])
+      expect({ escape, status: (await mine.post('/api/v1/data/search', escape)).status }).toEqual({
+        escape,
+        status: 400,
+      });
+    // What is allowed sees nothing of others, however it asks.
+    for (const query of [
+      { term: { tenant: 'theirs' } },
+      { term: { tenant_id: 'theirs' } },
+      { term: { _index: 'theirs' } },
+      { term: { _id: ids[0] } },
+      { bool: { must_not: [{ term: { streamId: 'nothing' } }], filter: [{ ids: { values: ids } }] } },
+      { query_string: { query: `id:${ids[0]} OR _id:${ids[0]}` } },
+    ]) {
+      const answer = await mine.post<Json>('/api/v1/data/search', { query });
+      expect([200, 400]).toContain(answer.status);
+      if (answer.status === 200) expect(answer.body['hits'].total.value).toBe(0);
+    }
+  });
+
+  it('SRC-017 translates filtered queries of v0, which v1 refuses', async () => {
+    const api = await tenant('paris', [
+      {
+        streamId: 'paris-centre-hourly',
+        timestamp: '2017-07-27T10:00:00Z',
+        model: 'model_hourly',
+        value: { NO2: 450, PM10: 41 },
+      },
+      {
+        streamId: 'paris-centre-hourly',
+        timestamp: '2017-07-28T00:00:00Z',
+        model: 'model_hourly',
+        value: { NO2: 1, PM10: 1 },
+      },
+    ]);
+    const body = {
+      size: 0,
+      query: {
+        filtered: {
+          filter: {
+            bool: {
+              must: [
+                { term: { streamId: 'paris-centre-hourly' } },
+                { range: { timestamp: { gte: '2017-07-27', lt: '2017-07-28' } } },
+              ],
+            },
+          },
+        },
+      },
+      aggs: {
+        'avg-NO2': { avg: { field: '@model_hourly.value.NO2' } },
+        'avg-PM10': { avg: { field: '@model_hourly.value.PM10' } },
+      },
+    };
+    const answer = await ask(api, body, '/api/v0/data/search');
+    expect(answer['hits'].total).toBe(1);
+    expect(answer['aggregations']).toEqual({ 'avg-NO2': { value: 450 }, 'avg-PM10': { value: 41 } });
+    expect((await api.post('/api/v1/data/search', body)).status).toBe(400);
+  });
+
+  it('ACC-036 needs DATA_R', async () => {
+    const stranger = apiClient(url, keys.grant('mine', { roles: ['DEVICE_R', 'DATA_W'] }).value);
+    const reader = apiClient(url, keys.grant('mine', { roles: ['DATA_R'] }).value);
+    for (const version of ['v0', 'v1'])
+      for (const path of ['search', 'search/hits']) {
+        expect((await stranger.post(`/api/${version}/data/${path}`, {})).status).toBe(403);
+        expect((await reader.post(`/api/${version}/data/${path}`, {})).status).toBe(200);
+      }
+  });
+
+  it('SRC-020 LIM-013 tells in headers how much compute time is left', async () => {
+    const api = apiClient(url, keys.grant('headers').value);
+    const { status, headers } = await api.post('/api/v1/data/search', {});
+    expect(status).toBe(200);
+    expect(headers.get('X-ResourceLimit-Limit')).toBe('10000');
+    expect(headers.get('X-ResourceLimit-Resource')).toBe('SEARCH_DSL_QUERY');
+    const remaining = Number(headers.get('X-ResourceLimit-Remaining'));
+    expect(remaining).toBeLessThan(10_000);
+    expect(remaining).toBeGreaterThanOrEqual(0);
+    const reset = Number(headers.get('X-ResourceLimit-Reset'));
+    expect(reset % 10_000).toBe(0);
+    expect(reset).toBeGreaterThan(Date.now() - 10_000);
+    expect(reset).toBeLessThanOrEqual(Date.now() + 10_000);
+  });
+
+  it('SRC-019 LIM-014 LIM-104 refuses a search beyond the compute time, with an empty body, until the window ends', async () => {
+    const limits = { ...limitsOf(newSettings({ http: { rateLimiting: false } })), searchMs: 1 };
+    const one = apiClient(url, keys.grant('quota', { limits }).value);
+    const other = apiClient(url, keys.grant('quota', { limits }).value);
+    // Both in one window: else the second has its own.
+    const { first, second } = await eventually(async () => {
+      const answers = {
+        first: await one.post('/api/v1/data/search', {}),
+        second: await one.post('/api/v1/data/search', {}),
+      };
+      const resets = Object.values(answers).map(({ headers }) => headers.get('X-ResourceLimit-Reset'));
+      return answers.first.status === 200 && resets[0] === resets[1] && answers;
+    }, 60_000);
+    expect(first.status).toBe(200);
+    expect(second.status).toBe(429);
+    expect(second.body).toBeUndefined();
+    expect(second.headers.get('X-ResourceLimit-Remaining')).toBe('0');
+    expect(second.headers.get('X-ResourceLimit-Limit')).toBe('1');
+    expect(second.headers.get('X-ResourceLimit-Resource')).toBe('SEARCH_DSL_QUERY');
+    const reset = Number(second.headers.get('X-ResourceLimit-Reset'));
+    // The account's sum is used up too.
+    const elsewhere = await other.post('/api/v1/data/search/hits', {});
+    if (Date.now() < reset) expect(elsewhere.status).toBe(429);
+    await eventually(async () => Date.now() >= reset, 20_000);
+    await eventually(async () => (await one.post('/api/v1/data/search', {})).status === 200, 30_000);
+  }, 120_000);
+
+  it('counts the compute time of all instances together', async () => {
+    const second = await backend.boot([search], { api: true, worker: false });
+    const limits = { ...limitsOf(newSettings({ http: { rateLimiting: false } })), searchMs: 1 };
+    const { value } = keys.grant('instances', { limits });
+    const [here, there] = [apiClient(url, value), apiClient(second.url, value)];
+    await eventually(async () => {
+      const first = await here.post('/api/v1/data/search', {});
+      const next = await there.post('/api/v1/data/search', {});
+      return first.status === 200 && next.status === 429;
+    }, 60_000);
+    await second.close();
+  }, 90_000);
+});
