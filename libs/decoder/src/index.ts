@@ -3,7 +3,7 @@ import { Decoder } from './decoders/decoder.entity.js';
 import { DECODER_CONTROLLERS } from './decoders/decoders.controller.js';
 import { DecodersService } from './decoders/decoders.service.js';
 import { DecodingEngine } from './decoders/decoding-engine.js';
-import { DefinitionError } from './decoding.js';
+import { JavaScriptRunner } from './javascript/javascript-runner.js';
 import { Decoders1700001000000 } from './migrations.js';
 import { DecodingStage } from './stage/decoding-stage.js';
 
@@ -13,14 +13,15 @@ export const decoder: Service = {
   schema: { name: 'decoder', entities: [Decoder], migrations: [Decoders1700001000000] },
   restPaths: ['/api/v0/decoders'],
   build({ bus, database, audit, roles }) {
-    const unavailable = (): Promise<never> => Promise.reject(new DefinitionError('scripts are not available'));
-    const scripts = { check: unavailable, run: unavailable };
+    const scripts = new JavaScriptRunner();
     const engine = new DecodingEngine(scripts);
     return {
-      // Those of scripts follow.
-      controllers: DECODER_CONTROLLERS.slice(0, 3),
+      controllers: DECODER_CONTROLLERS,
       providers: [{ token: DecodersService, value: new DecodersService(database, scripts, engine) }],
-      running: roles.worker ? [new DecodingStage(bus, database, audit, engine)] : [],
+      running: [
+        { start: async () => undefined, stop: () => scripts.close() },
+        ...(roles.worker ? [new DecodingStage(bus, database, audit, engine)] : []),
+      ],
     };
   },
 };

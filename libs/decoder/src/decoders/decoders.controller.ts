@@ -116,7 +116,7 @@ function controllerOf(
     @ApiBody({ type: TestDto })
     @ApiOkResponse({ type: TestResultDto })
     async test(@Key() key: ApiKeyIdentity, @Body() body: unknown, @Res() reply: FastifyReply): Promise<void> {
-      const result = await this.decoders.test(ownerOf(key), kind, parseTest(kind, body));
+      const result = await this.decoders.test(key.tenantId, kind, parseTest(kind, body));
       // Written here: JSON.stringify has no notation for 64-bit integers.
       await reply.type('application/json; charset=utf-8').send(jsonText(result));
     }

@@ -6,6 +6,7 @@ import { writeStageFilters } from '@orrery/core/ingestion';
 import { limitOf, type LimitName } from '@orrery/core/limits';
 import type { EntityManager } from 'typeorm';
 import { DecodingError, DefinitionError } from '../decoding.js';
+import type { JavaScriptRunner } from '../javascript/javascript-runner.js';
 import { compileDecoder, DefinitionFault } from './compiled-decoder.js';
 import {
   type DecoderDocument,
@@ -15,7 +16,7 @@ import {
   type Kind,
 } from './decoder-document.js';
 import { Decoder } from './decoder.entity.js';
-import type { DecodingEngine, Outcome, ScriptRunner } from './decoding-engine.js';
+import type { DecodingEngine, Outcome } from './decoding-engine.js';
 
 /** Owner of the decoders that every tenant can use. */
 export const PUBLIC = 'public';
@@ -44,7 +45,7 @@ export interface TestResult {
 export class DecodersService {
   constructor(
     private readonly database: Database,
-    private readonly scripts: ScriptRunner,
+    private readonly scripts: JavaScriptRunner,
     private readonly engine: DecodingEngine,
   ) {}
 
@@ -109,8 +110,12 @@ export class DecodersService {
     });
   }
 
-  /** Tries a decoder that need not exist, as messages are decoded. @param owner whose scripts run together. */
-  async test(owner: string, kind: Kind, { definition, problem, template, payload }: DecoderTest): Promise<TestResult> {
+  /** Tries a decoder that need not exist, as messages are decoded. */
+  async test(
+    tenantId: string,
+    kind: Kind,
+    { definition, problem, template, payload }: DecoderTest,
+  ): Promise<TestResult> {
     const invalid = (reason: string): TestResult => ({
       parsingOk: false,
       descriptionValid: false,
@@ -121,7 +126,7 @@ export class DecodersService {
     try {
       const decoder = await this.compile(kind, definition, template);
       // A key of its own: what a test leaves behind in the sandbox is nobody else's.
-      const job = { decoder, key: `${owner} ${randomUUID()}`, payload, stored: false };
+      const job = { decoder, tenantId, key: randomUUID(), payload, stored: false };
       outcome = (await this.engine.decode([job]))[0]!;
     } catch (error) {
       if (error instanceof DefinitionFault) return invalid(`${error.field}: ${error.message}`);

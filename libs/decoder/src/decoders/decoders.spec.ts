@@ -257,7 +257,16 @@ describe('decoders', () => {
     expect((await admin.delete(`${PATH}/binary/${id}`)).status).toBe(204);
   });
 
-  it('DEC-053 LIM-098 refuses the 101st decoder of a type, also of requests at the same time', async () => {
+  it('DEC-053 LIM-097 LIM-098 LIM-099 LIM-100 refuses the 101st decoder of a type, also of requests at the same time', async () => {
+    const definition = { format: 'ubyte a;', columns: COLUMNS, script: 'function decode() { return {}; }' };
+    for (const kind of ['csv', 'javascript', 'javascript-split']) {
+      for (let i = 0; i < 100; i++) await create(kind, { encoding: `${kind}${i}`, ...definition });
+      expect(await api.post(`${PATH}/${kind}`, { encoding: 'one more', ...definition })).toMatchObject({
+        status: 403,
+        body: { code: 'GENERIC_QUOTA_EXCEEDED_ERROR' },
+      });
+    }
+    api = newTenant();
     for (let i = 0; i < 95; i++) await create('binary', { encoding: `b${i}`, format: 'ubyte a;' });
     const last = await Promise.all(
       Array.from({ length: 10 }, (_, i) => api.post(`${PATH}/binary`, { encoding: `last${i}`, format: 'ubyte a;' })),
@@ -267,7 +276,7 @@ describe('decoders', () => {
       status: 403,
       body: { code: 'GENERIC_QUOTA_EXCEEDED_ERROR' },
     });
-    await create('csv', { encoding: 'csv', columns: COLUMNS });
+    await create('csv', { encoding: 'a first one', columns: COLUMNS });
   });
 
   it('lets one of two requests have an encoding', async () => {

@@ -1,21 +1,14 @@
 import { DecodingError } from '../decoding.js';
+import type { JavaScriptRunner } from '../javascript/javascript-runner.js';
 import { type CompiledDecoder, decodeHere } from './compiled-decoder.js';
 import { type DecodedItem, itemsOf } from './decoded-item.js';
-
-/** The sandbox of scripts. */
-export interface ScriptRunner {
-  /** @throws DefinitionError when the script does not compile or defines no function `decode`. */
-  check(script: string): Promise<void>;
-  /** @returns the outcomes in the order of the jobs. */
-  run(
-    jobs: ReadonlyArray<{ key: string; script: string; payload: string }>,
-  ): Promise<Array<{ fields: unknown } | { error: string }>>;
-}
 
 /** A payload and the decoder for it. */
 export interface DecodingJob {
   decoder: CompiledDecoder;
-  /** Names tenant, decoder and revision: scripts of one key share their state, and no others do. */
+  /** Whose payload it is. */
+  tenantId: string;
+  /** Names decoder and revision: jobs of one tenant and key may run in one sandbox. */
   key: string;
   payload: string;
   /** Names arrays as in stored messages (manual 11.3.2.2). */
@@ -30,7 +23,7 @@ const TURN_MS = 20;
 
 /** Decodes payloads, for messages and for tests of decoders alike. */
 export class DecodingEngine {
-  constructor(private readonly scripts: ScriptRunner) {}
+  constructor(private readonly scripts: JavaScriptRunner) {}
 
   /** @returns the outcomes in the order of the jobs. */
   async decode(jobs: readonly DecodingJob[]): Promise<Outcome[]> {
@@ -49,7 +42,12 @@ export class DecodingEngine {
     }
     if (scripted.length > 0) {
       const results = await this.scripts.run(
-        scripted.map(({ job }) => ({ key: job.key, script: job.decoder.script!, payload: job.payload })),
+        scripted.map(({ job: { tenantId, key, decoder, payload } }) => ({
+          tenantId,
+          key,
+          script: decoder.script!,
+          payload,
+        })),
       );
       for (const [i, { job, index }] of scripted.entries()) {
         const result = results[i]!;

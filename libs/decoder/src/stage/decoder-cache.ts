@@ -61,7 +61,7 @@ async function load(manager: EntityManager, owner: string, encoding: string): Pr
   const row = encoding.includes('\0') ? null : await manager.findOneBy(Decoder, { tenantId: owner, encoding });
   if (!row) return {};
   const { enabled, model, kind, definition, template } = row;
-  return { decoder: { encoding, enabled, model, key: `${owner} ${row.id} ${row.revision}`, compiled: compiled() } };
+  return { decoder: { encoding, enabled, model, key: `${row.id} ${row.revision}`, compiled: compiled() } };
 
   function compiled(): CompiledDecoder | DefinitionFault {
     try {

@@ -18,6 +18,7 @@ import {
   keyRing,
   startBackend,
 } from '@orrery/core/testing';
+import { routing } from '@orrery/routing';
 import { store } from '@orrery/store';
 import { decoder } from '../index.js';
 
@@ -38,21 +39,34 @@ let publisher: PackingPublisher;
 const audits: StoredAuditEntry[] = [];
 /** Tenants and encodings of what connectors have sent to be decoded. */
 const visited = new Set<string>();
+/** Ids of what came out, by tenant. */
+const ready = new Map<string, string[]>();
 
 beforeAll(async () => {
-  backend = await startBackend([decoder, store]);
+  backend = await startBackend([decoder, routing, store]);
   bus = await backend.bus();
   keys = keyRing(bus);
   publisher = new PackingPublisher(bus, 'DECODE');
   bus.connection.subscribe(AUDIT_SUBJECT, { callback: (_, message) => void audits.push(message.json()) });
-  bus.connection.subscribe(streamSubject('DECODE', 0).replace('0', '*'), {
-    callback: (_, { data }) =>
-      decodeEntry(data).forEach(({ header, body }) => {
-        const { metadata } = JSON.parse(body) as DataMessage;
-        visited.add(`${(JSON.parse(header) as MessageHeader).tenantId} ${metadata.encoding}`);
-      }),
-  });
-  ({ url } = await backend.boot([decoder, store]));
+  for (let partition = 0; partition < bus.partitions; partition++) {
+    bus.connection.subscribe(streamSubject('DECODE', partition), {
+      callback: (_, { data }) => {
+        for (const { header, body } of decodeEntry(data)) {
+          const { metadata } = JSON.parse(body) as DataMessage;
+          visited.add(`${(JSON.parse(header) as MessageHeader).tenantId} ${metadata.encoding}`);
+        }
+      },
+    });
+    bus.connection.subscribe(streamSubject('READY', partition), {
+      callback: (_, { data }) => {
+        for (const item of decodeEntry(data)) {
+          const header = JSON.parse(item.header) as MessageHeader;
+          ready.set(header.tenantId, [...(ready.get(header.tenantId) ?? []), header.id]);
+        }
+      },
+    });
+  }
+  ({ url } = await backend.boot([decoder, routing, store]));
 });
 afterAll(async () => {
   await publisher.close();
@@ -71,7 +85,7 @@ interface Body {
 /** Creates a decoder, and waits until this process knows that there is one. */
 async function provide(kind: string, body: Body, client = api): Promise<string> {
   const answer = await client.post<{ id: string }>(`${PATH}/${kind}`, { enabled: true, ...body });
-  expect(answer).toMatchObject({ status: 201 });
+  expect(answer).toMatchObject({ status: 201, body: { encoding: body.encoding } });
   await known(body.encoding);
   return `${PATH}/${kind}/${answer.body.id}`;
 }
@@ -433,15 +447,208 @@ describe('messages of devices', () => {
 
   it('keep their order, decoded or not', async () => {
     await provide('binary', { encoding: 'e', format: 'ushort n;' });
-    const sent = Array.from({ length: 600 }, (_, n) =>
+    const uplinks = Array.from({ length: 600 }, (_, n) =>
       uplink(n % 7 === 0 ? '0' : n.toString(16).padStart(4, '0'), { encoding: 'e' }),
     );
-    const ids = (await Promise.all(sent)).map(({ id }) => id);
+    const sent = new Set((await Promise.all(uplinks)).map(({ id }) => id));
     await stored(DEVICE.deviceId, 600);
-    const rows = await backend.query<{ id: string }>(
-      'SELECT id FROM store.messages WHERE tenant_id = $1 AND stream_id = $2 ORDER BY ctid',
-      [tenantId, DEVICE.deviceId],
+    expect(ready.get(tenantId)!.filter((id) => sent.has(id))).toEqual([...sent]);
+  });
+});
+
+describe('scripts', () => {
+  const split = (items: string): string => `function decode(p) { return ${items}; }`;
+
+  it('DEC-048 decode to an object that is merged into the value', async () => {
+    await provide('javascript', {
+      encoding: 'js',
+      script: 'function decode(p){return {n:parseInt(p,16)};}',
+      model: 'm',
+    });
+    expect(await decoded('js', '0A')).toMatchObject({ value: { payload: '0A', n: 10 }, model: 'm' });
+    const modern = 'const read = (p) => ({ n: [...p].map(Number).at(-1) ?? null });\nconst decode = (p) => read(p);';
+    const test = (script: string, payload: string) => api.post(`${PATH}/javascript/test`, { script, payload });
+    expect((await test(modern, '57')).body).toEqual({
+      parsingOk: true,
+      decodingResult: { n: 7 },
+      descriptionValid: true,
+    });
+    for (const script of ['function decode(p){', 'function other(p){return {};}', '']) {
+      expect(await api.post(`${PATH}/javascript`, { encoding: 'bad', script })).toMatchObject({
+        status: 400,
+        body: { details: [{ field: 'script', expected: expect.any(String) }] },
+      });
+      expect((await test(script, '0A')).body).toMatchObject({ descriptionValid: false, parsingOk: false });
+    }
+    expect((await test('function decode(p){throw new Error("no");}', '')).body).toMatchObject({
+      descriptionValid: true,
+      parsingOk: false,
+      decodingFailureReason: expect.stringContaining('no'),
+    });
+  });
+
+  it('DEC-049 that fail or never end leave the message as it came, and others are decoded', async () => {
+    const scripts = [
+      'throw 1',
+      'return 3',
+      'for(;;);',
+      'return [{value:{a:1}}]',
+      'return {"a.b": 1}',
+      'return Promise.resolve({})',
+    ];
+    for (const [i, body] of scripts.entries())
+      await provide('javascript', { encoding: `bad${i}`, script: `function decode(p){${body}}` });
+    await provide('javascript', { encoding: 'good', script: 'function decode(p){return {n:Number(p)};}' });
+    await provide('javascript', {
+      encoding: 'curious',
+      script: `function decode() {
+        var names = ['require', 'process', 'fetch', 'XMLHttpRequest', 'std', 'os', 'WebAssembly', 'setTimeout', 'left'];
+        var found = {};
+        names.forEach(function (name) { if (typeof globalThis[name] !== 'undefined') found[name] = true; });
+        return { found: found };
+      }`,
+    });
+    await provide('javascript', { encoding: 'leaving', script: 'function decode() { left = "behind"; return {}; }' });
+    for (let n = 0; n < 3; n++) {
+      for (const i of scripts.keys()) await send('failing', `p${i}`, `bad${i}`);
+      await send('decoded', String(n), 'good');
+    }
+    const failing = await stored('failing', 3 * scripts.length);
+    expect(failing.map(({ value }) => Object.keys(value!))).toEqual(failing.map(() => ['payload']));
+    expect((await stored('decoded', 3)).map(({ value }) => value!['n'])).toEqual([0, 1, 2]);
+    expect((await decoded('curious', '')).value).toEqual({ payload: '', found: {} });
+    const [message] = failing;
+    expect((await audited(message!.id)).description).toContain('bad0');
+  });
+
+  it('DEC-050 that split make several messages of one, each on its own way', async () => {
+    await api.post('/api/v0/topics/fifo', { name: 'all', maxLengthBytes: 100_000 });
+    await api.post('/api/v1/event2action/actionPolicies', {
+      enabled: true,
+      triggers: { dataMessage: { version: 1, filter: { tags: [['kept']] } } },
+      actions: { fifoPublish: [{ fifoName: 'all' }] },
+    });
+    await provide('javascript-split', {
+      encoding: 'three',
+      script: split(
+        `p.split('').map(function (n, i) { return { value: { n: Number(n) }, timestamp: i ? '2026-01-0' + i + 'T00:00:00+01:00' : null, streamId: 'other' }; })`,
+      ),
+      model: 'measures',
+    });
+    const source = 'urn:lo:nsid:lora:0020B20000000101';
+    const id = await send('parts', '579', 'three', {
+      timestamp: '2025-12-31T00:00:00.000Z',
+      tags: ['kept'],
+      location: { lat: 1, lon: 2 },
+      metadata: { encoding: 'three', source },
+    });
+    const messages = await stored('parts', 3);
+    expect(messages).toEqual(
+      [
+        { n: 5, timestamp: '2025-12-31T00:00:00.000Z' },
+        { n: 7, timestamp: '2025-12-31T23:00:00.000Z' },
+        { n: 9, timestamp: '2026-01-01T23:00:00.000Z' },
+      ].map(({ n, timestamp }, rank) => ({
+        id: expect.stringMatching(/^[0-9a-f]{24}$/),
+        streamId: 'parts',
+        timestamp,
+        created: messages[0]!.created,
+        model: 'measures',
+        value: { payload: '579', n },
+        location: { lat: 1, lon: 2 },
+        tags: ['kept'],
+        metadata: {
+          connector: 'http',
+          source,
+          encoding: 'three',
+          transformation: { decoder: { split: { rank } } },
+        },
+      })),
     );
-    expect(rows.map(({ id }) => id)).toEqual(ids);
+    expect(new Set(messages.map((message) => message.id)).size).toBe(3);
+    expect(messages[0]!.id).toBe(id);
+    await eventually(async () => {
+      const rows = await backend.query<{ body: string }>(
+        'SELECT m.body FROM routing.fifo_messages m JOIN routing.fifos f ON f.id = m.fifo_id WHERE f.tenant_id = $1 ORDER BY m.seq',
+        [tenantId],
+      );
+      const routed = rows.map(({ body }) => JSON.parse(body) as DataMessage);
+      expect(routed.map((message) => message.id)).toEqual(messages.map((message) => message.id));
+      return true;
+    });
+  });
+
+  it('DEC-052 that split leave the network in the message of rank 0, and a plain decoder has no rank', async () => {
+    await provide('javascript-split', {
+      encoding: 'three',
+      script: split('[{value:{n:0}},{value:{n:1}},{value:{n:2}}]'),
+    });
+    await provide('javascript', { encoding: 'plain', script: 'function decode(){return {n:3};}' });
+    await uplink('00', { encoding: 'three' });
+    await uplink('00', { encoding: 'plain' });
+    const messages = (await stored(DEVICE.deviceId, 4)).toSorted(
+      (a, b) => Number(a.value!['n']) - Number(b.value!['n']),
+    );
+    expect(messages.map(({ metadata }) => metadata.network)).toEqual([NETWORK, undefined, undefined, NETWORK]);
+    expect(messages.map(({ metadata }) => metadata.transformation?.decoder?.split?.rank)).toEqual([0, 1, 2, undefined]);
+  });
+
+  it('that split into what is no list of messages leave the message as it came', async () => {
+    const results = [
+      '[]',
+      '{value:{}}',
+      '[{value:5}]',
+      '[null]',
+      `[{value:{},timestamp:'yesterday'}]`,
+      '[{value:{"a.b":1}}]',
+      'Array(1001).fill({value:{}})',
+    ];
+    for (const [i, result] of results.entries()) {
+      await provide('javascript-split', { encoding: `bad${i}`, script: split(result) });
+      const message = await decoded(`bad${i}`, 'p');
+      expect(message.value).toEqual({ payload: 'p' });
+      expect(message.metadata).not.toHaveProperty('transformation');
+    }
+    // A thousand copies of a payload are more than anyone needs.
+    await provide('javascript-split', { encoding: 'copies', script: split('Array(1000).fill({value:{}})') });
+    expect((await decoded('copies', 'p'.repeat(10_000))).metadata).not.toHaveProperty('transformation');
+    const stream = newStream();
+    await send(stream, 'p', 'copies');
+    expect(new Set((await stored(stream, 1000)).map(({ id }) => id)).size).toBe(1000);
+  });
+
+  // Manual 15.3.3.2.
+  it('LOC-006 give messages the location that they decode', async () => {
+    const script = 'function decode(p) { return JSON.parse(p); }';
+    await provide('javascript', { encoding: 'abeeway', script });
+    const location = { accuracy: 57, lon: 164.7337728, lat: 80.8596736 };
+    const { streamId } = await uplink(JSON.stringify({ location, trackerMode: 'CLASSIC' }), { encoding: 'abeeway' });
+    expect((await stored(streamId))[0]).toMatchObject({
+      value: { location, trackerMode: 'CLASSIC' },
+      location: { provider: 'device', ...location },
+      metadata: { transformation: { decoder: { location: { provider: 'device', ...location } } } },
+    });
+    const own = { ...location, provider: 'wifi', alt: null };
+    const message = await decoded('abeeway', JSON.stringify({ location: own }));
+    expect(message.location).toEqual({ ...location, provider: 'wifi' });
+    expect(message.value!['location']).toEqual(own);
+  });
+});
+
+describe('instances', () => {
+  it('share the work, and one that is lost misses and repeats nothing', async () => {
+    await provide('binary', { encoding: 'e', format: 'ushort n;' });
+    const second = await backend.boot([decoder], { api: false, worker: true });
+    const payloads = Array.from({ length: 60 }, (_, n) => n.toString(16).padStart(4, '0'));
+    for (const [i, payload] of payloads.entries()) {
+      await send(`of-${i % 8}`, payload, 'e');
+      if (i === 40) await second.close();
+    }
+    const all: unknown[] = [];
+    for (let i = 0; i < 8; i++)
+      all.push(
+        ...(await stored(`of-${i}`, payloads.filter((_, n) => n % 8 === i).length)).map(({ value }) => value!['n']),
+      );
+    expect(all.map(Number).toSorted((a, b) => a - b)).toEqual(payloads.map((_, n) => n));
   });
 });

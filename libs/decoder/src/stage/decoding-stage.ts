@@ -85,7 +85,15 @@ export class DecodingStage implements Running {
       const payload = message.value!['payload'] as string;
       if (decoder.compiled instanceof DefinitionFault) failures.push(failure(arrivals[index]!, decoder.compiled));
       else if (header.binary && decoder.compiled.kind === 'csv') failures.push(failure(arrivals[index]!, NO_TEXT));
-      else jobs.push({ index, decoder: decoder.compiled, key: decoder.key, payload, stored: true });
+      else
+        jobs.push({
+          index,
+          decoder: decoder.compiled,
+          tenantId: header.tenantId,
+          key: decoder.key,
+          payload,
+          stored: true,
+        });
     }
     const outcomes = await this.engine.decode(jobs);
     for (const [i, outcome] of outcomes.entries()) {
