@@ -93,7 +93,11 @@ export const HARNESS = `(function (global) {
         if (json.length > ${MAX_RESULT}) return '!decode returned more than ${MAX_RESULT} characters of JSON';
         return json;
       } catch (error) {
-        return '!decode threw ' + sliceOf(text(error), 0, ${MAX_ERROR});
+        try {
+          return '!decode threw ' + sliceOf(text(error), 0, ${MAX_ERROR});
+        } catch (unprintable) {
+          return '!decode threw an object without text';
+        }
       }
     },
   };

@@ -32,6 +32,9 @@ const MAX_STEP = 5;
 /** Payloads after which a sandbox is not used any more, so that what its script leaves behind does not add up. */
 const MAX_RUNS = 10_000;
 
+/** Most levels of a result, as many as a message's value may have. */
+const MAX_LEVELS = 1000;
+
 /** @type {Promise<WebAssembly.Module> | undefined} */
 let compiled;
 
@@ -176,13 +179,13 @@ export class Sandbox {
     time.dispose();
     if (result.error) {
       this.usable = false;
-      return this.interrupted
-        ? { error: `the script took more than ${TIME_OUT} ms` }
-        : { error: 'the script needs too much memory' };
+      return this.interrupted ? { error: `the script took more than ${TIME_OUT} ms` } : { error: 'decode failed' };
     }
     const answer = context.getString(result.value);
     result.value.dispose();
-    return answer.startsWith('!') ? { error: answer.slice(1) } : { json: answer };
+    if (answer.startsWith('!')) return { error: answer.slice(1) };
+    if (isDeep(answer)) return { error: `decode returned more than ${MAX_LEVELS} levels` };
+    return { json: answer };
   }
 
   start() {
@@ -201,6 +204,21 @@ export class Sandbox {
     this.interrupted = this.computed > TIME_OUT || now - this.started > WALL_TIME_OUT;
     return this.interrupted;
   }
+}
+
+/**
+ * Whether JSON text has more levels than messages may have: what reads it goes level by level into itself.
+ * @param {string} json
+ */
+function isDeep(json) {
+  if (json.length <= 2 * MAX_LEVELS) return false;
+  let level = 0;
+  for (const [bracket] of json.matchAll(/"[^"\\]*(?:\\.[^"\\]*)*"|[[{\]}]/g)) {
+    if (bracket === '{' || bracket === '[') level++;
+    else if (bracket === '}' || bracket === ']') level--;
+    if (level > MAX_LEVELS) return true;
+  }
+  return false;
 }
 
 /** @param {WebAssembly.Memory} memory */

@@ -88,7 +88,7 @@ export class TemplateReader {
   }
 
   private literal(): { content: string; escaped: boolean } {
-    const literal = /"(?:[^"\\]|\\.)*"/sy;
+    const literal = /"[^"\\]*(?:\\.[^"\\]*)*"/sy;
     literal.lastIndex = this.at;
     const raw = literal.exec(this.text)?.[0];
     if (raw === undefined) throw new DefinitionError('expected " at the end of the text', this.at);
