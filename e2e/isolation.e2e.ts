@@ -271,6 +271,7 @@ const strange: Things = {
   nodeId: 'nobody-1',
   pipelineId: randomUUID(),
   policyId: randomUUID(),
+  reindexingId: randomUUID(),
   ruleId: randomUUID(),
   section: 'nothing',
   stateProcessingRuleId: randomUUID(),
@@ -347,10 +348,17 @@ async function fill({ api, apiKey, tenantId, login, session }: Customer): Promis
   const messageId = await eventually(
     async () => (await api.get<Json[]>(`/api/v0/data/streams/${streamId}`)).body[0]?.['id'] as string | undefined,
   );
+  const reindexings = '/api/v1/data/search/reindexings';
+  const reindexing = await make(reindexings, {});
   const firingGuardId = await eventually(
     async () => (await api.get<Json[]>(`${rules}/firing-guard`)).body[0]?.['id'] as string | undefined,
   );
   // What changes by itself has changed before anybody looks.
+  await eventually(async () => {
+    const { stored, indexed } = (await api.get<Json>('/api/v1/data/search/counts')).body;
+    const { status } = (await api.get<Json>(`${reindexings}/${String(reindexing['id'])}`)).body;
+    return status === 'DONE' && stored === indexed;
+  });
   await eventually(async () => {
     const device = (await api.get<{ interfaces: Json[] }>(`/api/v1/deviceMgt/devices/${deviceId}`)).body;
     const log = await api.get<Json[]>(`/api/v0/auditlog/messages?source.deviceId=${deviceId}`);
@@ -379,6 +387,7 @@ async function fill({ api, apiKey, tenantId, login, session }: Customer): Promis
     nodeId,
     pipelineId: pipeline['id'] as string,
     policyId: policy['id'] as string,
+    reindexingId: reindexing['id'] as string,
     ruleId: subscription!.id,
     section: 'portal',
     stateProcessingRuleId: stateRule['id'] as string,

@@ -19,6 +19,7 @@ export interface Things {
   /** A stored message: bookmarks are made of it. */
   messageId: string;
   policyId: string;
+  reindexingId: string;
   ruleId: string;
   section: string;
   stateProcessingRuleId: string;
@@ -60,9 +61,19 @@ const pipelineOf = (): object => ({
   steps: [{ type: 'externalTransformation', url: 'https://transformer.example.com/enrich' }],
 });
 
+const searchOf = ({ streamId, messageId }: Things): object => ({
+  query: { bool: { should: [{ term: { streamId } }, { ids: { values: [messageId] } }, { match_all: {} }] } },
+  aggs: { streams: { terms: { field: 'streamId' }, aggs: { last: { top_hits: { size: 1 } } } } },
+});
+
 const VENDORS: readonly AccountType[] = ['VENDOR', 'ADMIN'];
 const ADMINISTRATOR: readonly AccountType[] = ['ADMIN'];
-const DECODERS = { binary: { format: 'ubyte a;' }, csv: { columns: [{ name: 'a', jsonType: 'STRING' }] } };
+const DECODERS = {
+  binary: { format: 'ubyte a;' },
+  csv: { columns: [{ name: 'a', jsonType: 'STRING' }] },
+  javascript: { script: 'function decode(payload) { return {}; }' },
+  'javascript-split': { script: 'function decode(payload) { return [{ value: {} }]; }' },
+};
 let newcomers = 0;
 /** A login, and a name, that nobody has. */
 const newcomer = (): string => `newcomer-${++newcomers}`;
@@ -349,6 +360,15 @@ export const operations: Record<string, Operation> = {
     query: ({ messageId }) => `bookmarkId=${messageId}`,
     stranger: 'absent',
   },
+  'POST /api/v0/data/search': { roles: ['DATA_R'], body: searchOf, stranger: 'own' },
+  'POST /api/v1/data/search': { roles: ['DATA_R'], body: searchOf, stranger: 'own' },
+  'POST /api/v0/data/search/hits': { roles: ['DATA_R'], body: searchOf, stranger: 'own' },
+  'POST /api/v1/data/search/hits': { roles: ['DATA_R'], body: searchOf, stranger: 'own' },
+  'GET /api/v1/data/search/counts': { roles: ['DATA_R'], stranger: 'own' },
+  'GET /api/v1/data/search/reindexings': { roles: ['DATA_R'], stranger: 'own' },
+  'POST /api/v1/data/search/reindexings': { roles: ['DATA_W'], body: () => ({}), stranger: 'own' },
+  'GET /api/v1/data/search/reindexings/{reindexingId}': { roles: ['DATA_R'], stranger: 'absent' },
+  'DELETE /api/v1/data/search/reindexings/{reindexingId}': { roles: ['DATA_W'], stranger: 'absent' },
 
   'GET /api/v0/topics/fifo': { roles: ['BUS_CONFIG_R'], stranger: 'own' },
   'POST /api/v0/topics/fifo': {

@@ -48,8 +48,8 @@ class Reindexing1700001000100 implements MigrationInterface {
         updated timestamptz NOT NULL DEFAULT now(),
         PRIMARY KEY (tenant_id, id)
       )`);
-    // At most one at a time in an account, and the next one to work on.
-    await runner.query(`CREATE UNIQUE INDEX reindexings_running ON reindexings (tenant_id) WHERE status = 'RUNNING'`);
+    // The next one to work on.
+    await runner.query(`CREATE INDEX reindexings_running ON reindexings (updated) WHERE status = 'RUNNING'`);
   }
 
   async down(runner: QueryRunner): Promise<void> {

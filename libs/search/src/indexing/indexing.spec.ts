@@ -15,7 +15,11 @@ import { store } from '@orrery/store';
 import { testedEngines } from '../elasticsearch/testing/engines.js';
 import { search } from '../index.js';
 
-type Json = Record<string, any>;
+type Json = Record<string, unknown>;
+interface Answer {
+  hits: { total: { value: number } };
+  aggregations: Record<string, { value: number }>;
+}
 const DAY_MS = 86_400_000;
 const engines = await testedEngines();
 
@@ -42,17 +46,17 @@ describe.each(engines)('indexing ($name)', (engine) => {
   /** Sends messages one after the other, so that they are judged in this order, then waits for the last: always one that fits. */
   async function send(api: ApiClient, messages: Json[]): Promise<void> {
     for (const message of messages)
-      expect((await api.post(`/api/v0/data/streams/${message['streamId'] ?? 's'}`, message)).status).toBe(202);
+      expect((await api.post(`/api/v0/data/streams/${String(message['streamId'] ?? 's')}`, message)).status).toBe(202);
     const { body } = await api.post<{ id: string }>('/api/v0/data/streams/end', { value: {} });
     await eventually(async () => (await total(api, { ids: { values: [body.id] } })) === 1, 30_000);
   }
   async function total(api: ApiClient, query: object): Promise<number> {
-    const answer = await api.post<Json>('/api/v0/data/search', { size: 0, query });
+    const answer = await api.post<{ hits: { total: number } }>('/api/v0/data/search', { size: 0, query });
     expect({ status: answer.status, body: answer.status === 200 ? {} : answer.body }).toEqual({
       status: 200,
       body: {},
     });
-    return answer.body['hits'].total;
+    return answer.body.hits.total;
   }
   const stream = async (api: ApiClient, streamId = 's'): Promise<DataMessage[]> =>
     (await api.get<DataMessage[]>(`/api/v0/data/streams/${streamId}?limit=1000`)).body;
@@ -109,7 +113,7 @@ describe.each(engines)('indexing ($name)', (engine) => {
       { model, value: { temp: { celsius: 24 } } },
     ]);
     expect(await stream(api)).toHaveLength(4);
-    const { body } = await api.post<Json[]>('/api/v1/data/search/hits', { query: { term: { model } } });
+    const { body } = await api.post<DataMessage[]>('/api/v1/data/search/hits', { query: { term: { model } } });
     expect(body.map(({ value }) => value)).toEqual([{ temp: 24.1 }]);
   });
 
@@ -129,11 +133,11 @@ describe.each(engines)('indexing ($name)', (engine) => {
       { model: 'm', value: { n: 1 } },
       { model: 'm', value: { n: 1.5 } },
     ]);
-    const { body } = await api.post<Json>('/api/v1/data/search', {
+    const { body } = await api.post<Answer>('/api/v1/data/search', {
       query: { term: { model: 'm' } },
       aggs: { n: { sum: { field: '@m.value.n' } } },
     });
-    expect([body['hits'].total.value, body['aggregations'].n.value]).toEqual([2, 2.5]);
+    expect([body.hits.total.value, body.aggregations['n']!.value]).toEqual([2, 2.5]);
   });
 
   it('IDX-008 IDX-009 AUD-022 reports once what is not indexed, with its model and field', async () => {
@@ -188,7 +192,7 @@ describe.each(engines)('indexing ($name)', (engine) => {
       { streamId: 'near', location: { lat: 43.82, lon: -3.4 }, value: {} },
     ]);
     const near = async (field: string, distance: string): Promise<string[]> => {
-      const { body } = await api.post<Json[]>('/api/v1/data/search/hits', {
+      const { body } = await api.post<DataMessage[]>('/api/v1/data/search/hits', {
         query: {
           bool: {
             must: { match_all: {} },
@@ -196,7 +200,7 @@ describe.each(engines)('indexing ($name)', (engine) => {
           },
         },
       });
-      return body.map(({ streamId }) => streamId as string).toSorted();
+      return body.map(({ streamId }) => streamId).toSorted();
     };
     expect(await near('location.@geopoint', '11km')).toEqual(['near', 'root']);
     expect(await near('location@geopoint', '11km')).toEqual(['near', 'root']);
@@ -264,9 +268,9 @@ describe.each(engines)('indexing ($name)', (engine) => {
       ),
     );
     await eventually(async () => (await total(api, { match_all: {} })) + refusals('instances').length === 200, 60_000);
-    const texts = await api.post<Json>('/api/v1/data/search', { query: { term: { '@m.value.same': 'text' } } });
+    const texts = await api.post<Answer>('/api/v1/data/search', { query: { term: { '@m.value.same': 'text' } } });
     // 50 messages with a text, 150 with a number.
-    if (texts.status === 200 && texts.body['hits'].total.value > 0) expect(refusals('instances')).toHaveLength(150);
+    if (texts.status === 200 && texts.body.hits.total.value > 0) expect(refusals('instances')).toHaveLength(150);
     else expect(refusals('instances')).toHaveLength(50);
     for (let i = 0; i < 50; i++)
       for (const each of [api, other]) {

@@ -12,6 +12,8 @@ const EVERY_MS = 5000;
 /** An instance that has not been heard of for so long is gone; a page takes much less. */
 const LEASE = `interval '60 seconds'`;
 const PAGE_TIMEOUT_MS = 30_000;
+/** Then another one has its turn. */
+const PAGES_AT_ONCE = 20;
 
 interface Job {
   tenant_id: string;
@@ -55,7 +57,7 @@ export class Reindexer implements Running {
   }
 
   private async run(stopped: () => boolean): Promise<void> {
-    for (let job = await this.claim(); job && !stopped(); job = await this.claim()) {
+    for (let job = await this.claim(); job; job = stopped() ? undefined : await this.claim()) {
       try {
         await this.runJob(job, stopped);
       } catch (error) {
@@ -85,8 +87,7 @@ export class Reindexer implements Running {
   private async runJob({ tenant_id: tenantId, id, from_time, to_time, cursor }: Job, stopped: () => boolean) {
     const range = { tenantId, from: from_time.toISOString(), to: to_time.toISOString() };
     let after = cursor ?? undefined;
-    for (;;) {
-      if (stopped()) return this.release({ tenant_id: tenantId, id }, null);
+    for (let page = 0; page < PAGES_AT_ONCE && !stopped(); page++) {
       const { messages, next } = await callRpc(
         this.bus,
         readArrived,
@@ -113,6 +114,7 @@ export class Reindexer implements Running {
       if (kept === 0 || !next) return;
       after = next;
     }
+    await this.release({ tenant_id: tenantId, id }, null);
   }
 
   /** Leaves it to whoever is first. */

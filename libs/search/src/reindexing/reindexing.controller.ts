@@ -15,7 +15,7 @@ export class ReindexingController {
   @Requires('DATA_W')
   @ApiOperation({ summary: 'Index stored messages again' })
   @ApiResponse({ status: 201, type: ReindexingDto, description: 'It runs; new messages are indexed meanwhile.' })
-  @ApiResponse({ status: 409, description: 'Another one is running.' })
+  @ApiResponse({ status: 409, description: 'Several are running already.' })
   create(@Key() key: ApiKeyIdentity, @Body() dto: CreateReindexingDto): Promise<ReindexingDto> {
     return this.reindexing.create(key, dto);
   }

@@ -11,8 +11,8 @@ import type { CountsDto, CreateReindexingDto, ReindexingDto } from './reindexing
 const DAY_MS = 24 * 3600 * 1000;
 /** Of an account; the older ones are forgotten. */
 const KEPT = 100;
+const MOST_RUNNING = 5;
 const COUNT_TIMEOUT_MS = 30_000;
-const UNIQUE_VIOLATION = '23505';
 
 interface Row {
   id: string;
@@ -55,26 +55,22 @@ export class ReindexingService {
   async create(key: ApiKeyIdentity, dto: CreateReindexingDto): Promise<ReindexingDto> {
     const { tenantId } = key;
     const { from, to } = rangeOf(key, dto);
-    try {
-      const [row] = await this.database.query<Row>(
-        `INSERT INTO reindexings (tenant_id, id, status, from_time, to_time) VALUES ($1, $2, 'RUNNING', $3, $4)
-         RETURNING ${COLUMNS}`,
-        [tenantId, randomUUID(), from, to],
-      );
-      await this.database.query(
-        `DELETE FROM reindexings WHERE tenant_id = $1 AND id IN (
-           SELECT id FROM reindexings WHERE tenant_id = $1 ORDER BY created DESC, id OFFSET ${KEPT})`,
-        [tenantId],
-      );
-      this.wake();
-      return toDto(row!);
-    } catch (error) {
-      if ((error as { driverError?: { code?: unknown } }).driverError?.code === UNIQUE_VIOLATION)
-        throw new ApiError('CONFLICT', {
-          reason: 'a re-indexing of this account is running: wait for it or cancel it',
-        });
-      throw error;
-    }
+    const rows = await this.database.query<Row>(
+      `INSERT INTO reindexings (tenant_id, id, status, from_time, to_time)
+       SELECT $1, $2, 'RUNNING', $3, $4
+       WHERE (SELECT count(*) FROM reindexings WHERE tenant_id = $1 AND status = 'RUNNING') < ${MOST_RUNNING}
+       RETURNING ${COLUMNS}`,
+      [tenantId, randomUUID(), from, to],
+    );
+    if (!rows[0])
+      throw new ApiError('CONFLICT', { reason: `${MOST_RUNNING} re-indexings of this account are running already` });
+    await this.database.query(
+      `DELETE FROM reindexings WHERE tenant_id = $1 AND id IN (
+         SELECT id FROM reindexings WHERE tenant_id = $1 ORDER BY created DESC, id OFFSET ${KEPT})`,
+      [tenantId],
+    );
+    this.wake();
+    return toDto(rows[0]);
   }
 
   async list(tenantId: string): Promise<ReindexingDto[]> {

@@ -13,7 +13,13 @@ import { store } from '@orrery/store';
 import { testedEngines } from '../elasticsearch/testing/engines.js';
 import { search } from '../index.js';
 
-type Json = Record<string, any>;
+type Json = Record<string, unknown>;
+/** Of both versions. */
+interface Answer {
+  took: number;
+  hits: { total: { value: number; relation: string }; hits: Array<{ _source: DataMessage; sort?: unknown[] }> };
+  aggregations: Record<string, { value: number }>;
+}
 const engines = await testedEngines();
 
 const temperature = (streamId: string, temp: number, rest: object = {}): object => ({
@@ -50,11 +56,11 @@ describe.each(engines)('searches ($name)', (engine) => {
   }
   const indexed = (api: ApiClient, count: number): Promise<unknown> =>
     eventually(async () => {
-      const { body } = await api.post<Json>('/api/v0/data/search', { size: 0 });
-      return body['hits'].total === count;
+      const { body } = await api.post<{ hits: { total: number } }>('/api/v0/data/search', { size: 0 });
+      return body.hits.total === count;
     }, 60_000);
-  const ask = async (api: ApiClient, body: object, path = '/api/v1/data/search'): Promise<Json> => {
-    const answer = await api.post<Json>(path, body);
+  const ask = async <Body = Answer>(api: ApiClient, body: object, path = '/api/v1/data/search'): Promise<Body> => {
+    const answer = await api.post<Body>(path, body);
     expect({ status: answer.status, error: answer.status === 200 ? undefined : answer.body }).toEqual({ status: 200 });
     return answer.body;
   };
@@ -78,8 +84,8 @@ describe.each(engines)('searches ($name)', (engine) => {
     const listed = await ask(api, { ...request, size: 10, sort: [{ '@temperature_v0.value.temp': 'asc' }] });
     const stream = await api.get<DataMessage[]>('/api/v0/data/streams/myDeviceTemperature');
     const first = stream.body.find(({ value }) => value!['temp'] === 24.1)!;
-    expect(listed['hits'].hits).toHaveLength(2);
-    expect(listed['hits'].hits[0]._source).toMatchObject(first);
+    expect(listed.hits.hits).toHaveLength(2);
+    expect(listed.hits.hits[0]!._source).toMatchObject(first);
   });
 
   it('SRC-006 MSG-008 hits are messages without null fields; _source shows them', async () => {
@@ -100,12 +106,12 @@ describe.each(engines)('searches ($name)', (engine) => {
       metadata: { connector: 'http' },
     };
     for (const version of ['v0', 'v1']) {
-      const hits = (await ask(api, request, `/api/${version}/data/search/hits`)) as unknown as Json[];
-      expect(hits.map(({ value }) => value.temp)).toEqual([24.1, 25.9]);
+      const hits = await ask<DataMessage[]>(api, request, `/api/${version}/data/search/hits`);
+      expect(hits.map(({ value }) => value!['temp'])).toEqual([24.1, 25.9]);
       expect(hits[0]).toEqual(message);
     }
     const { hits } = await ask(api, request);
-    expect(hits.hits[0]._source).toEqual({ ...message, extra: null, location: null });
+    expect(hits.hits[0]!._source).toEqual({ ...message, extra: null, location: null });
   });
 
   it('SRC-002 SRC-003 SRC-004 v1 counts up to 10,000 unless told otherwise, v0 all', async () => {
@@ -114,7 +120,7 @@ describe.each(engines)('searches ($name)', (engine) => {
       Array.from({ length: 10_123 }, (_, n) => ({ streamId: n < 1000 ? 'thousand' : 'rest', value: {} })),
     );
     const total = async (path: string, query: object): Promise<unknown> =>
-      (await ask(api, { size: 0, query }, path))['hits'].total;
+      (await ask(api, { size: 0, query }, path)).hits.total;
     const all = { match_all: {} };
     const thousand = { term: { streamId: 'thousand' } };
     expect(await total('/api/v1/data/search', thousand)).toEqual({ value: 1000, relation: 'eq' });
@@ -132,7 +138,7 @@ describe.each(engines)('searches ($name)', (engine) => {
     const refused = await api.post<Json>('/api/v1/data/search', { query: { nosuch: {} } });
     expect(refused.status).toBe(400);
     expect(JSON.stringify(refused.body)).toContain('nosuch');
-    expect((await ask(api, { query: { match_all: {} } }))['hits'].hits).toHaveLength(10);
+    expect((await ask(api, { query: { match_all: {} } })).hits.hits).toHaveLength(10);
     for (const body of ['[]', '"text"', '{', '{"size":-1}', '{"size":1000000}'])
       expect((await api.post('/api/v1/data/search', body)).status).toBe(400);
   });
@@ -148,10 +154,10 @@ describe.each(engines)('searches ($name)', (engine) => {
     );
     const everything = { query: { match_all: {} }, aggs: { sum: { sum: { field: '@temperature_v0.value.temp' } } } };
     const [here, there] = [await ask(mine, everything), await ask(theirs, everything)];
-    expect([here['hits'].total.value, here['aggregations'].sum.value]).toEqual([3, 6]);
-    expect([there['hits'].total.value, there['aggregations'].sum.value]).toEqual([2, 9]);
-    const ids = there['hits'].hits.map((hit: Json) => hit['_source'].id);
-    expect((await ask(mine, { query: { ids: { values: ids } } }))['hits'].hits).toEqual([]);
+    expect([here.hits.total.value, here.aggregations['sum']!.value]).toEqual([3, 6]);
+    expect([there.hits.total.value, there.aggregations['sum']!.value]).toEqual([2, 9]);
+    const ids = there.hits.hits.map(({ _source }) => _source.id);
+    expect((await ask(mine, { query: { ids: { values: ids } } })).hits.hits).toEqual([]);
     for (const escape of [
       { aggs: { all: { global: {} } } },
       { query: { bool: { should: [{ term: { tenant: 'theirs' } }], minimum_should_match: 0, nosuch: 1 } } },
@@ -177,9 +183,9 @@ describe.each(engines)('searches ($name)', (engine) => {
       { bool: { must_not: [{ term: { streamId: 'nothing' } }], filter: [{ ids: { values: ids } }] } },
       { query_string: { query: `id:${ids[0]} OR _id:${ids[0]}` } },
     ]) {
-      const answer = await mine.post<Json>('/api/v1/data/search', { query });
+      const answer = await mine.post<Answer>('/api/v1/data/search', { query });
       expect([200, 400]).toContain(answer.status);
-      if (answer.status === 200) expect(answer.body['hits'].total.value).toBe(0);
+      if (answer.status === 200) expect(answer.body.hits.total.value).toBe(0);
     }
   });
 
@@ -218,8 +224,8 @@ describe.each(engines)('searches ($name)', (engine) => {
       },
     };
     const answer = await ask(api, body, '/api/v0/data/search');
-    expect(answer['hits'].total).toBe(1);
-    expect(answer['aggregations']).toEqual({ 'avg-NO2': { value: 450 }, 'avg-PM10': { value: 41 } });
+    expect(answer.hits.total).toBe(1);
+    expect(answer.aggregations).toEqual({ 'avg-NO2': { value: 450 }, 'avg-PM10': { value: 41 } });
     expect((await api.post('/api/v1/data/search', body)).status).toBe(400);
   });
 
