@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { StoredAuditEntry } from '@orrery/core/audit';
 import { hashApiKey } from '@orrery/core/auth';
-import { AUDIT_SUBJECT, type Bus, serveRpc } from '@orrery/core/bus';
+import { AUDIT_SUBJECT, type Bus, serveRpc, streamName } from '@orrery/core/bus';
 import { ApiError } from '@orrery/core/http';
 import type { LimitValues } from '@orrery/core/limits';
 import {
@@ -29,6 +29,8 @@ export interface Routed {
   platform: TestPlatform;
   producer: Producer;
   tenant(limits?: LimitValues): RoutedTenant;
+  /** Asks another instance. */
+  client(url: string, tenant: RoutedTenant): ApiClient;
   /** Moves what waits for its time, of all tenants. @param seconds into the past. */
   pass(seconds: number): Promise<void>;
   stop(): Promise<void>;
@@ -92,6 +94,7 @@ export async function startRouted(overrides: NodeJS.ProcessEnv = {}): Promise<Ro
         audited: (subcategory) => entries.filter((entry) => entry.tenantId === id && entry.subcategory === subcategory),
       };
     },
+    client: (url, { key }) => apiClient(url, key),
     async pass(seconds) {
       const time = `- make_interval(secs => ${seconds})`;
       await backend.query(`UPDATE routing.deliveries SET due = due ${time} WHERE NOT taken`);
@@ -108,9 +111,22 @@ export async function startRouted(overrides: NodeJS.ProcessEnv = {}): Promise<Ro
   };
 }
 
-/** Nothing waits for the tenant any more. */
-export const settled = ({ backend }: Routed, { id }: RoutedTenant): Promise<true> =>
-  eventually(async () => {
+/** All that is on the bus has been routed, and nothing waits for the tenant any more. */
+export async function settled({ backend, bus }: Routed, { id }: RoutedTenant): Promise<void> {
+  for (const stream of ['READY', 'EVENTS'] as const)
+    for (let partition = 0; partition < bus.partitions; partition++) {
+      const name = streamName(stream, partition);
+      const { state } = await bus.jsm.streams.info(name);
+      await eventually(async () => {
+        const [row] = await backend.query<{ seq: string }>(
+          `SELECT seq FROM routing.positions WHERE reader = 'routing' AND stream = $1`,
+          [name],
+        );
+        return Number(row?.seq ?? 0) >= state.last_seq;
+      });
+    }
+  await eventually(async () => {
     const rows = await backend.query('SELECT 1 FROM routing.deliveries WHERE tenant_id = $1 LIMIT 1', [id]);
     return rows.length === 0;
-  }) as Promise<true>;
+  });
+}
