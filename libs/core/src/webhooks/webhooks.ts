@@ -112,9 +112,17 @@ export class Webhooks {
     const problem = this.checkUrl(text, request);
     if (problem) throw new WebhookError('refused', `the URL may not be called: expected ${problem.expected}`);
     const url = new URL(text);
-    await this.enter(request.signal);
-    const late = AbortSignal.timeout(TOTAL_MS);
-    const signal = request.signal ? AbortSignal.any([request.signal, late]) : late;
+    await this.enter();
+    const given = request.signal;
+    const end = new AbortController();
+    const abort = (): void => end.abort();
+    let late = false;
+    const timer = setTimeout(() => {
+      late = true;
+      abort();
+    }, TOTAL_MS);
+    given?.addEventListener('abort', abort);
+    if (given?.aborted) abort();
     try {
       const { statusCode, body } = await this.agent(request, url).request({
         origin: url.origin,
@@ -124,7 +132,7 @@ export class Webhooks {
         body: request.body,
         headersTimeout: request.idleMs,
         bodyTimeout: request.idleMs,
-        signal,
+        signal: end.signal,
       });
       const chunks: Buffer[] = [];
       let bytes = 0;
@@ -140,10 +148,12 @@ export class Webhooks {
         truncated: bytes > request.maxAnswerBytes,
       };
     } catch (error) {
-      if (late.aborted) throw new WebhookError('timeout', `no complete answer within ${TOTAL_MS / 1000} s`);
-      if (request.signal?.aborted) throw new WebhookError('aborted', 'the call was given up');
+      if (late) throw new WebhookError('timeout', `no complete answer within ${TOTAL_MS / 1000} s`);
+      if (given?.aborted) throw new WebhookError('aborted', 'the call was given up');
       throw webhookError(error, request);
     } finally {
+      clearTimeout(timer);
+      given?.removeEventListener('abort', abort);
       this.calls--;
       this.waiting.shift()?.();
     }
@@ -153,13 +163,9 @@ export class Webhooks {
     await Promise.all([...this.agents.values()].map((agent) => agent.destroy()));
   }
 
-  private async enter(signal: AbortSignal | undefined): Promise<void> {
+  private async enter(): Promise<void> {
     while (this.calls >= MAX_CALLS) await new Promise<void>((resolve) => this.waiting.push(resolve));
     this.calls++;
-    if (!signal?.aborted) return;
-    this.calls--;
-    this.waiting.shift()?.();
-    throw new WebhookError('aborted', 'the call was given up');
   }
 
   /** Connections are shared by what may be connected to in the same way. */

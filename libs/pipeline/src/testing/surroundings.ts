@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { StoredAuditEntry } from '@orrery/core/audit';
-import { AUDIT_SUBJECT, type Bus, PackingPublisher } from '@orrery/core/bus';
+import { AUDIT_SUBJECT, type Bus, NUMBER_HEADER, ORIGIN_HEADER, PackingPublisher } from '@orrery/core/bus';
 import type { Config } from '@orrery/core/config';
 import {
   buildMessage,
@@ -78,9 +78,14 @@ export async function startSurroundings(rules: Partial<WebhookRules> = {}): Prom
   await server.start();
   const audited: StoredAuditEntry[] = [];
   bus.connection.subscribe(AUDIT_SUBJECT, { callback: (_, message) => void audited.push(message.json()) });
+  const entries = new Set<string>();
   const arrived = new Map<string, Arrived[]>();
   bus.connection.subscribe('ready.*', {
-    callback: (_, { data }) => {
+    callback: (_, { data, headers }) => {
+      // Readers know by its number what is published again.
+      const entry = `${headers?.get(ORIGIN_HEADER)} ${headers?.get(NUMBER_HEADER)}`;
+      if (entries.has(entry)) return;
+      entries.add(entry);
       for (const item of decodeEntry(data)) {
         const header = JSON.parse(item.header) as MessageHeader;
         const message = JSON.parse(item.body) as DataMessage;

@@ -18,24 +18,32 @@ const PAGE_BYTES = 512 << 10;
 /** Of a tenant, and of all, in memory: beyond that no more are read. */
 const TENANT_BYTES = 2 << 20;
 const MAX_BYTES = 256 << 20;
-/** Messages that are handed on in one transaction. */
+/** Messages that are handed on in one transaction, and their characters. */
 const MAX_OUTCOMES = 500;
+const MAX_OUTCOME_LENGTH = 16 << 20;
+/** Characters of answers that may wait for the database before no more are asked for: they may be much larger. */
+const MAX_ANSWERED = 128 << 20;
 /** What waits in partitions that have been taken over is found within this time. */
 const LOOK_MS = 5000;
 const RETRY_MS = 500;
+/** A pipeline that was changed or disabled is so for what waits in memory within this time. */
+const FRESH_MS = 1000;
 /** Calls under way when the process ends get so long: what is given up is called again by the next owner. */
 const GRACE_MS = 3000;
-
-type Loaded = WaitingMessage & { pipeline: CompiledPipeline | undefined };
 
 /** The messages of a tenant, in memory. */
 interface Lane {
   tenantId: string;
   /** By key, in their order; the first one is being called or handed on, or its key is in `ready`. */
-  keys: Map<string, Loaded[]>;
+  keys: Map<string, WaitingMessage[]>;
   ready: string[];
   calls: number;
   bytes: number;
+  /** The tenant's pipelines, and when they were asked for. */
+  pipelines: readonly CompiledPipeline[];
+  checked: number;
+  /** Keys that were left out when the table was last read. */
+  leftOut: ReadonlySet<string>;
   /** There may be more in the table. */
   more: boolean;
   reading: boolean;
@@ -61,8 +69,9 @@ export class Transformer {
   private readonly abort = new AbortController();
   private readonly look: WokenWork;
   private readonly completion: WokenWork;
-  private outcomes: Array<{ outcome: Outcome; lane: Lane; message: Loaded; entry?: AuditEntry }> = [];
+  private outcomes: Array<{ outcome: Outcome; lane: Lane; message: WaitingMessage; entry?: AuditEntry }> = [];
   private bytes = 0;
+  private answered = 0;
   private stopped = false;
 
   /** @param partitions those that this instance owns now. */
@@ -112,7 +121,18 @@ export class Transformer {
       if (!lane)
         this.lanes.set(
           tenantId,
-          (lane = { tenantId, keys: new Map(), ready: [], calls: 0, bytes: 0, more: true, reading: false }),
+          (lane = {
+            tenantId,
+            keys: new Map(),
+            ready: [],
+            calls: 0,
+            bytes: 0,
+            pipelines: [],
+            checked: 0,
+            leftOut: new Set(),
+            more: true,
+            reading: false,
+          }),
         );
       lane.more = true;
       this.advance(lane);
@@ -121,7 +141,8 @@ export class Transformer {
 
   private advance(lane: Lane): void {
     if (this.stopped) return;
-    while (lane.calls < CALLS_PER_TENANT && lane.ready.length > 0) this.call(lane, lane.ready.shift()!);
+    while (lane.calls < CALLS_PER_TENANT && lane.ready.length > 0 && this.answered < MAX_ANSWERED)
+      this.call(lane, lane.ready.shift()!);
     if (lane.reading) return;
     if (lane.more && lane.ready.length < CALLS_PER_TENANT && lane.bytes < TENANT_BYTES && this.bytes < MAX_BYTES)
       void this.read(lane);
@@ -132,23 +153,15 @@ export class Transformer {
   private async read(lane: Lane): Promise<void> {
     lane.reading = true;
     lane.more = false;
-    const { database, pipelines, logger } = this.parts;
+    lane.leftOut = new Set(lane.keys.keys());
+    const { database, logger } = this.parts;
     try {
-      const page = await nextMessages(
-        database,
-        lane.tenantId,
-        this.partitions(),
-        [...lane.keys.keys()],
-        PAGE,
-        PAGE_BYTES,
-      );
+      const page = await nextMessages(database, lane.tenantId, this.partitions(), [...lane.leftOut], PAGE, PAGE_BYTES);
       lane.more ||= page.more;
-      if (page.messages.length > 0) {
-        const current = (await pipelines.of(database.manager, [lane.tenantId])).get(lane.tenantId) ?? [];
-        for (const message of page.messages)
-          this.load(lane, { ...message, pipeline: current.find(({ id }) => id === message.pipelineId) });
-      }
+      if (page.messages.length > 0) await this.refresh(lane);
+      for (const message of page.messages) this.load(lane, message);
     } catch (error) {
+      if (this.stopped) return;
       logger.warn({ error: String(error) }, 'could not read messages that wait for pipelines; trying again');
       await sleep(RETRY_MS);
       lane.more = true;
@@ -157,7 +170,14 @@ export class Transformer {
     this.advance(lane);
   }
 
-  private load(lane: Lane, message: Loaded): void {
+  private async refresh(lane: Lane): Promise<void> {
+    const { database, pipelines } = this.parts;
+    const checked = Date.now();
+    lane.pipelines = (await pipelines.of(database.manager, [lane.tenantId])).get(lane.tenantId) ?? [];
+    lane.checked = checked;
+  }
+
+  private load(lane: Lane, message: WaitingMessage): void {
     lane.bytes += message.body.length;
     this.bytes += message.body.length;
     const queue = lane.keys.get(message.key);
@@ -170,10 +190,12 @@ export class Transformer {
 
   private call(lane: Lane, key: string): void {
     const message = lane.keys.get(key)![0]!;
+    if (!this.partitions().includes(message.partition)) return this.drop(lane, key);
     lane.calls++;
-    const call = this.transform(message)
+    const call = this.transform(lane, message)
       .then(
         ({ outcome, entry }) => {
+          this.answered += outcome.body.length;
           this.outcomes.push({ outcome, lane, message, ...(entry ? { entry } : {}) });
           this.completion.wake();
         },
@@ -189,9 +211,12 @@ export class Transformer {
   }
 
   /** @throws WebhookError `aborted` alone: whatever else happens, the message goes on. */
-  private async transform(message: Loaded): Promise<{ outcome: Outcome; entry?: AuditEntry }> {
+  private async transform(lane: Lane, message: WaitingMessage): Promise<{ outcome: Outcome; entry?: AuditEntry }> {
     const { webhooks, rules, logger } = this.parts;
-    const { seq, partition, pipeline } = message;
+    const { seq, partition } = message;
+    // While the database is away, what is known holds.
+    if (Date.now() - lane.checked > FRESH_MS) await this.refresh(lane).catch(() => undefined);
+    const pipeline = lane.pipelines.find(({ id }) => id === message.pipelineId);
     const header = JSON.parse(message.header) as MessageHeader;
     // It was deleted or disabled meanwhile.
     if (!pipeline) return { outcome: { seq, partition, header, body: message.body } };
@@ -213,27 +238,50 @@ export class Transformer {
 
   private async complete(): Promise<void> {
     while (this.outcomes.length > 0) {
-      const batch = this.outcomes.slice(0, MAX_OUTCOMES);
+      const batch: typeof this.outcomes = [];
+      let length = 0;
+      for (const each of this.outcomes) {
+        if (batch.length === MAX_OUTCOMES || length > MAX_OUTCOME_LENGTH) break;
+        batch.push(each);
+        length += each.outcome.body.length;
+      }
       const done = await complete(
         this.parts.database,
         batch.map(({ outcome }) => outcome),
       );
       this.outcomes = this.outcomes.slice(batch.length);
+      const held = this.answered >= MAX_ANSWERED;
+      this.answered -= length;
       for (const { lane, message, entry } of batch) {
-        if (entry && done.has(message.seq)) this.parts.audit.write(entry);
-        this.unload(lane, message);
+        if (done.has(message.seq)) {
+          if (entry) this.parts.audit.write(entry);
+          this.unload(lane, message);
+        } else this.drop(lane, message.key);
       }
-      for (const lane of new Set(batch.map(({ lane: each }) => each))) this.advance(lane);
+      for (const lane of held ? this.lanes.values() : new Set(batch.map((each) => each.lane))) this.advance(lane);
     }
   }
 
-  private unload(lane: Lane, message: Loaded): void {
+  /** The first message of its key has been handed on: the next one may be called. */
+  private unload(lane: Lane, message: WaitingMessage): void {
     lane.bytes -= message.body.length;
     this.bytes -= message.body.length;
     const queue = lane.keys.get(message.key)!;
     queue.shift();
     if (queue.length > 0) lane.ready.push(message.key);
-    else lane.keys.delete(message.key);
+    else {
+      lane.keys.delete(message.key);
+      lane.more ||= lane.leftOut.has(message.key);
+    }
+  }
+
+  /** The messages of a key are those of another instance now; if not, they are read again. */
+  private drop(lane: Lane, key: string): void {
+    for (const { body } of lane.keys.get(key)!) {
+      lane.bytes -= body.length;
+      this.bytes -= body.length;
+    }
+    lane.keys.delete(key);
   }
 }
 

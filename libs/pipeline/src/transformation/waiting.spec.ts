@@ -1,0 +1,133 @@
+import { LIMITS } from '@orrery/core/limits';
+import { eventually } from '@orrery/core/testing';
+import { PATH, type Surroundings, startSurroundings, type Tenant } from '../testing/surroundings.js';
+import type { TransformerServer } from '../testing/transformer-server.js';
+
+const ORIGINAL = { value: { payload: 'p', x: 1 }, tags: ['own'], model: 'm', location: { lat: 1, lon: 2 } };
+
+let surroundings: Surroundings;
+let server: TransformerServer;
+let tenant: Tenant;
+
+beforeAll(async () => {
+  surroundings = await startSurroundings({ idleMs: 1000 });
+  ({ server } = surroundings);
+});
+afterAll(() => surroundings.stop());
+beforeEach(() => {
+  tenant = surroundings.tenant();
+});
+
+describe('messages that wait', () => {
+  it('PIP-018 LIM-056 are 10,000 at most: one more goes on as it came, and the audit log says so', async () => {
+    expect(LIMITS.pipelineBuffer.value).toBe(10_000);
+    const waiting: Array<() => void> = [];
+    let blocked = true;
+    const url = server.answer(({ body }, reply) => {
+      const answer = (): void => void reply.end(JSON.stringify({ ...body, model: 'done' }));
+      if (blocked) waiting.push(answer);
+      else answer();
+    });
+    const patient = await startSurroundings();
+    try {
+      const owner = patient.tenant();
+      const { id } = await owner.create(url);
+      const publish = (from: number, to: number): Promise<unknown> =>
+        Promise.all(
+          Array.from({ length: to - from }, (_, i) =>
+            owner.publish({ device: { deviceId: `urn:lo:nsid:d:${from + i}` } }),
+          ),
+        );
+      for (let from = 0; from < 10_000; from += 1000) await publish(from, from + 1000);
+      const count = async (): Promise<number> =>
+        (
+          await patient.backend.query<{ waiting: number }>('SELECT waiting FROM pipeline.pipelines WHERE id = $1', [id])
+        )[0]!.waiting;
+      await eventually(async () => (await count()) === 10_000, 30_000);
+      expect(owner.arrived()).toEqual([]);
+      const overflow = await owner.send(ORIGINAL);
+      expect(overflow).toMatchObject({ ...ORIGINAL, metadata: { connector: 'mqtt' } });
+      expect(overflow.metadata.transformation?.pipeline).toBeUndefined();
+      await eventually(() => owner.audited().length > 0);
+      expect(owner.audited()).toMatchObject([
+        {
+          category: 'data',
+          subcategory: 'pipeline',
+          level: 'error',
+          type: 'too_many_pending_messages',
+          description: expect.stringMatching(/^Too many pending data messages/),
+          source: { pipelineId: id },
+        },
+      ]);
+      // Another tenant has a buffer of its own.
+      const other = patient.tenant();
+      await other.create(server.answer({ tags: ['quick'] }));
+      expect((await other.send()).tags).toEqual(['quick']);
+      blocked = false;
+      for (const answer of waiting) answer();
+      await eventually(() => owner.arrived().length === 10_001, 60_000);
+      expect(new Set(owner.arrived().map(({ message }) => message.id)).size).toBe(10_001);
+      expect(owner.arrived().filter(({ message }) => message.model === 'done')).toHaveLength(10_000);
+      await eventually(async () => (await count()) === 0);
+      expect(owner.audited()).toHaveLength(1);
+    } finally {
+      await patient.stop();
+    }
+  }, 120_000);
+
+  it('are neither lost nor doubled when their instance ends, and two share the work', async () => {
+    const own = await startSurroundings();
+    try {
+      const owner = own.tenant();
+      let answers = false;
+      const url = own.server.answer(async ({ body }, reply) => {
+        if (!answers) return;
+        await new Promise((resolve) => setTimeout(resolve, 5));
+        reply.end(JSON.stringify({ value: body['value'], tags: ['done'] }));
+      });
+      await owner.create(url);
+      const devices = Array.from({ length: 16 }, (_, i) => `urn:lo:nsid:d:${i}`);
+      const publish = async (from: number, to: number): Promise<void> => {
+        for (let n = from; n < to; n++)
+          await Promise.all(devices.map((deviceId) => owner.publish({ device: { deviceId }, value: { n } })));
+      };
+      await publish(0, 10);
+      await eventually(() => own.server.callsOf(url).length === 10);
+      await own.platform.close();
+      expect(owner.arrived()).toEqual([]);
+      answers = true;
+      const first = await own.boot();
+      await own.boot();
+      await publish(10, 20);
+      await eventually(() => owner.arrived().length > 100, 30_000);
+      await first.close();
+      await publish(20, 25);
+      await eventually(() => owner.arrived().length >= 400, 60_000);
+      for (const deviceId of devices)
+        expect(
+          owner
+            .arrived()
+            .filter(({ header }) => header.deviceId === deviceId)
+            .map(({ message }) => [message.value, message.tags]),
+        ).toEqual(Array.from({ length: 25 }, (_, n) => [{ n }, ['done']]));
+      const [{ rows }] = (await own.backend.query(
+        'SELECT (SELECT count(*)::int FROM pipeline.waiting_messages) + (SELECT sum(waiting)::int FROM pipeline.pipelines) AS rows',
+      )) as [{ rows: number }];
+      expect(rows).toBe(0);
+    } finally {
+      await own.stop();
+    }
+  }, 120_000);
+
+  it('go on as they came when their pipeline is disabled', async () => {
+    const url = server.answer(() => undefined);
+    const { id, created: _, ...pipeline } = await tenant.create(url);
+    const devices = Array.from({ length: 300 }, (_, i) => ({ deviceId: `urn:lo:nsid:d:${i}` }));
+    await Promise.all(devices.map((device) => tenant.publish({ device })));
+    await eventually(() => server.callsOf(url).length === 10);
+    await tenant.api.put(`${PATH}/${id}`, { ...pipeline, enabled: false });
+    await eventually(() => tenant.arrived().length === 300, 30_000);
+    const called = tenant.arrived().filter(({ message }) => message.metadata.transformation?.pipeline);
+    expect(called.length).toBeLessThan(100);
+  });
+});
