@@ -14,13 +14,14 @@ export const decoder: Service = {
   restPaths: ['/api/v0/decoders'],
   build({ bus, database, audit, roles }) {
     const scripts = new JavaScriptRunner();
-    const engine = new DecodingEngine(scripts);
+    // Apart, so that scripts under test do not keep messages waiting.
+    const tests = new JavaScriptRunner();
     return {
       controllers: DECODER_CONTROLLERS,
-      providers: [{ token: DecodersService, value: new DecodersService(database, scripts, engine) }],
+      providers: [{ token: DecodersService, value: new DecodersService(database, tests, new DecodingEngine(tests)) }],
       running: [
-        { start: async () => undefined, stop: () => scripts.close() },
-        ...(roles.worker ? [new DecodingStage(bus, database, audit, engine)] : []),
+        { start: async () => undefined, stop: async () => void (await Promise.all([scripts.close(), tests.close()])) },
+        ...(roles.worker ? [new DecodingStage(bus, database, audit, new DecodingEngine(scripts))] : []),
       ],
     };
   },
