@@ -70,13 +70,18 @@ export function condition(sql: Sql, query: Query): string {
 }
 
 function bool(sql: Sql, query: Query & { kind: 'bool' }): string {
+  // Nothing is written that is not used: PostgreSQL takes no parameter without a place.
+  if (query.least > query.should.length) return 'false';
   const conditions = query.must.map((each) => condition(sql, each));
   conditions.push(...query.mustNot.map((each) => `NOT coalesce(${condition(sql, each)}, false)`));
-  const should = query.should.map((each) => condition(sql, each));
-  if (query.least > should.length) return 'false';
-  if (query.least === 1) conditions.push(any(should));
-  else if (query.least > 1)
-    conditions.push(`(${should.map((each) => `coalesce(${each}, false)::int`).join(' + ')}) >= ${query.least}`);
+  if (query.least > 0) {
+    const should = query.should.map((each) => condition(sql, each));
+    conditions.push(
+      query.least === 1
+        ? any(should)
+        : `(${should.map((each) => `coalesce(${each}, false)::int`).join(' + ')}) >= ${query.least}`,
+    );
+  }
   return every(conditions, 'true');
 }
 

@@ -92,8 +92,7 @@ function keyOf(sql: Sql, aggregation: Aggregation): string {
         columnOf(sql, aggregation.field, aggregation.missing) ?? valuesOf(sql, aggregation.field, aggregation.missing)
       );
     case 'date_histogram':
-      return roundingOf(aggregation).sql(
-        dateColumn(aggregation.field) ?? 'NULL::timestamptz',
+      return roundingOf(aggregation).sql(dateColumn(aggregation.field) ?? 'NULL::timestamptz', () =>
         timeZoneOf(sql, aggregation.timeZone),
       );
     case 'histogram': {
@@ -107,7 +106,7 @@ function keyOf(sql: Sql, aggregation: Aggregation): string {
     case 'geohash_grid':
       return `(SELECT jsonb_agg(DISTINCT left(p.value ->> 2, ${aggregation.precision})) FROM jsonb_array_elements(${points(sql, aggregation.field)}) p)`;
     default:
-      return choices(bucketConditions(sql, aggregation));
+      return choices(bucketConditions(sql, aggregation).map((write) => write()));
   }
 }
 
@@ -115,34 +114,26 @@ function keyOf(sql: Sql, aggregation: Aggregation): string {
 const choices = (conditions: string[]): string =>
   `array_remove(ARRAY[${conditions.map((each, i) => `CASE WHEN ${each} THEN ${i} END`).join(', ')}]::int2[], NULL)`;
 
-/** One condition for each bucket of range, date_range, filter, filters (the rest comes last) and missing. */
-export function bucketConditions(sql: Sql, aggregation: Aggregation): string[] {
+/** One condition for each bucket of range, date_range, filter, filters (the rest comes last) and missing; written when called. */
+function bucketConditions(sql: Sql, aggregation: Aggregation): Array<() => string> {
   switch (aggregation.kind) {
     case 'range':
     case 'date_range':
-      return aggregation.ranges.map(({ from, to }) =>
-        condition(sql, {
-          kind: 'range',
-          field: aggregation.field,
-          bounds: { ...(from === undefined ? {} : { gte: from }), ...(to === undefined ? {} : { lt: to }) },
-        }),
-      );
+      return aggregation.ranges.map(({ from, to }) => () => {
+        const bounds = { ...(from === undefined ? {} : { gte: from }), ...(to === undefined ? {} : { lt: to }) };
+        return condition(sql, { kind: 'range', field: aggregation.field, bounds });
+      });
     case 'filter':
-      return [condition(sql, aggregation.filter)];
+      return [() => condition(sql, aggregation.filter)];
     case 'filters': {
-      const conditions = aggregation.filters.map(({ filter }) => condition(sql, filter));
-      if (aggregation.otherKey === undefined) return conditions;
-      const rest: Query = {
-        kind: 'bool',
-        must: [],
-        should: [],
-        mustNot: aggregation.filters.map(({ filter }) => filter),
-        least: 0,
-      };
-      return [...conditions, condition(sql, rest)];
+      const filters = aggregation.filters.map(({ filter }) => filter);
+      const rest: Query = { kind: 'bool', must: [], should: [], mustNot: filters, least: 0 };
+      return [...filters, ...(aggregation.otherKey === undefined ? [] : [rest])].map(
+        (query) => () => condition(sql, query),
+      );
     }
     case 'missing':
-      return [`NOT coalesce(${exists(sql, aggregation.field)}, false)`];
+      return [() => `NOT coalesce(${exists(sql, aggregation.field)}, false)`];
     default:
       return [];
   }
@@ -176,7 +167,7 @@ export function bucketCondition(sql: Sql, aggregation: Aggregation, key: string 
     case 'geohash_grid':
       return `EXISTS (SELECT FROM jsonb_array_elements(${points(sql, aggregation.field)}) p WHERE left(p.value ->> 2, ${aggregation.precision}) = ${sql.value(key, 'text')})`;
     default:
-      return bucketConditions(sql, aggregation)[Number(key)] ?? 'false';
+      return bucketConditions(sql, aggregation)[Number(key)]?.() ?? 'false';
   }
 }
 

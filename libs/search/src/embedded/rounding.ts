@@ -24,12 +24,13 @@ export class DateRounding {
     else if (zone === 'UTC') this.milliseconds = FIXED_IN_UTC[interval];
   }
 
-  /** `zone` is an expression of the name of the time zone. */
-  sql(column: string, zone: string): string {
+  /** `zoneOf` gives an expression of the time zone, when it is needed. */
+  sql(column: string, zoneOf: () => string): string {
     const shifted = this.offset === 0 ? column : `(${column} - ${this.offset} * interval '1 ms')`;
     const back = this.offset === 0 ? '' : ` + ${this.offset}`;
     if (this.milliseconds !== undefined && this.zone === 'UTC')
       return `floor(${millisecondsOf(shifted)} / ${this.milliseconds}) * ${this.milliseconds}${back}`;
+    const zone = zoneOf();
     const local = `(${shifted} AT TIME ZONE ${zone})`;
     if (typeof this.interval === 'number')
       // Of local time, so that days of 24 hours begin at midnight.
