@@ -11,7 +11,7 @@ import {
 import { type Backend, eventually } from '@orrery/core/testing';
 import { type MatchingFiredEvent, RULES_READER, type StateChangeEvent } from '../contract.js';
 
-interface Sent {
+export interface Sent {
   streamId?: string;
   model?: string;
   value?: Record<string, unknown>;
