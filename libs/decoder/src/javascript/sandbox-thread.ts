@@ -1,8 +1,11 @@
 import { Worker } from 'node:worker_threads';
+import { BEATS, JOB } from './progress.mjs';
 import type { Answer, Check, Chunk } from './sandbox.worker.mjs';
 
-/** Milliseconds without an answer after which a thread is ended: a single long operation of a script cannot be otherwise. */
+/** Milliseconds without a sign of life after which a thread is ended: a single long operation cannot be otherwise. */
 export const STUCK_AFTER = 500;
+/** How often signs of life are looked for, in milliseconds. Looks are counted, as this thread may be late itself. */
+const LOOK_EVERY = 50;
 /** Milliseconds that a thread may take to start, on a machine that has other things to do. */
 const START_TIME_OUT = 30_000;
 
@@ -19,7 +22,7 @@ export class ThreadEnded extends Error {
 
 /** A thread that runs scripts in sandboxes. One question at a time. */
 export class SandboxThread {
-  private readonly progress = new Int32Array(new SharedArrayBuffer(4));
+  private readonly progress = new Int32Array(new SharedArrayBuffer(8));
   private readonly worker = new Worker(new URL('./sandbox.worker.mjs', import.meta.url), {
     workerData: this.progress.buffer,
     resourceLimits: { maxOldGenerationSizeMb: 128, stackSizeMb: 4 },
@@ -66,26 +69,30 @@ export class SandboxThread {
   }
 
   private ask(question: Chunk | Check): Promise<unknown> {
-    this.progress[0] = 0;
+    this.progress[JOB] = 0;
     // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread is no window
     this.worker.postMessage(question);
     return this.answer(STUCK_AFTER);
   }
 
-  private async answer(milliseconds: number): Promise<unknown> {
+  private async answer(patience: number): Promise<unknown> {
     if (this.ended) throw this.ended;
-    let timer: NodeJS.Timeout | undefined;
+    let beats = -1;
+    let quiet = 0;
+    const look = (): void => {
+      const now = Atomics.load(this.progress, BEATS);
+      quiet = now === beats ? quiet + LOOK_EVERY : 0;
+      beats = now;
+      // An answer that waited for this thread is heard before the next look.
+      if (quiet >= patience) void this.stuck();
+    };
+    const timer = setInterval(look, LOOK_EVERY);
     try {
       return await new Promise((resolve, reject) => {
         this.settle = { resolve, reject };
-        const late = (): void => {
-          // Its answer may have waited for this thread: it is heard before another timer.
-          timer = setTimeout(() => void this.stuck(), 20);
-        };
-        timer = setTimeout(late, milliseconds);
       });
     } finally {
-      clearTimeout(timer);
+      clearInterval(timer);
       this.settle = undefined;
     }
   }
@@ -96,7 +103,7 @@ export class SandboxThread {
   }
 
   private end(message: string): void {
-    this.ended ??= new ThreadEnded(message, Atomics.load(this.progress, 0));
+    this.ended ??= new ThreadEnded(message, Atomics.load(this.progress, JOB));
     this.settle?.reject(this.ended);
   }
 }

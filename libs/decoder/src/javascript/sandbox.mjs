@@ -75,10 +75,12 @@ export class Sandbox {
   /**
    * @param {QuickJSContext} context
    * @param {WebAssembly.Memory} memory
+   * @param {() => void} beat
    */
-  constructor(context, memory) {
+  constructor(context, memory, beat) {
     this.context = context;
     this.memory = memory;
+    this.beat = beat;
     context.runtime.setMaxStackSize(MAX_STACK);
     context.runtime.setInterruptHandler(() => this.interrupt());
     this.start();
@@ -89,11 +91,12 @@ export class Sandbox {
 
   /**
    * @param {string} script
+   * @param {() => void} beat called from time to time while a script runs
    * @throws {ScriptError}
    */
-  static async create(script) {
+  static async create(script, beat) {
     const memory = new WebAssembly.Memory({ initial: INITIAL_PAGES, maximum: MAX_PAGES });
-    const sandbox = new Sandbox(await newContext(memory), memory);
+    const sandbox = new Sandbox(await newContext(memory), memory, beat);
     sandbox.load(script);
     return sandbox;
   }
@@ -189,6 +192,7 @@ export class Sandbox {
   }
 
   start() {
+    this.beat();
     this.interrupted = false;
     this.computed = 0;
     this.started = performance.now();
@@ -197,6 +201,7 @@ export class Sandbox {
 
   /** Asked by the interpreter every few thousand steps. */
   interrupt() {
+    this.beat();
     const now = performance.now();
     // A longer time is one in which this thread had to wait, or a single long operation, which the other limit ends.
     this.computed += Math.min(now - this.last, MAX_STEP);

@@ -1,5 +1,6 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { LRUCache } from 'lru-cache';
+import { BEATS, JOB } from './progress.mjs';
 import { Sandbox, ScriptError } from './sandbox.mjs';
 
 /**
@@ -20,8 +21,9 @@ const LONG_OPERATION = 100;
 
 /** @type {LRUCache<string, Sandbox>} */
 const sandboxes = new LRUCache({ max: MAX_SANDBOXES });
-/** The index of the job that runs, for the other side, which ends this thread when it does not go on. */
+/** For the other side, which ends this thread when it does not go on. */
 const progress = new Int32Array(workerData);
+const beat = () => void Atomics.add(progress, BEATS, 1);
 const port = /** @type {import('node:worker_threads').MessagePort} */ (parentPort);
 
 port.on('message', (/** @type {Chunk | Check} */ message) => {
@@ -35,7 +37,7 @@ port.postMessage('ready');
  */
 async function check(script) {
   try {
-    await Sandbox.create(script);
+    await Sandbox.create(script, beat);
     return {};
   } catch (error) {
     return { problem: reasonOf(error) };
@@ -51,7 +53,8 @@ async function run({ scripts, jobs }) {
   const answers = [];
   const began = performance.now();
   for (const [index, { key, payload }] of jobs.entries()) {
-    Atomics.store(progress, 0, index);
+    Atomics.store(progress, JOB, index);
+    beat();
     const started = performance.now();
     const { computed, ...answer } = await decode(key, /** @type {string} */ (scripts.get(key)), payload);
     const now = performance.now();
@@ -70,7 +73,7 @@ async function decode(key, script, payload) {
   let sandbox = sandboxes.get(key);
   if (sandbox === undefined) {
     try {
-      sandbox = await Sandbox.create(script);
+      sandbox = await Sandbox.create(script, beat);
     } catch (error) {
       return { error: reasonOf(error), computed: error instanceof ScriptError ? error.computed : 0 };
     }
