@@ -89,7 +89,9 @@ export async function startSurroundings(rules: Partial<WebhookRules> = {}): Prom
       for (const item of decodeEntry(data)) {
         const header = JSON.parse(item.header) as MessageHeader;
         const message = JSON.parse(item.body) as DataMessage;
-        arrived.set(header.tenantId, [...(arrived.get(header.tenantId) ?? []), { header, message }]);
+        const list = arrived.get(header.tenantId);
+        if (list) list.push({ header, message });
+        else arrived.set(header.tenantId, [{ header, message }]);
       }
     },
   });

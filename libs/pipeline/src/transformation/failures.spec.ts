@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { type AddressInfo, createServer, type Server } from 'node:net';
 import type { DataMessage } from '@orrery/core/messages';
 import { eventually } from '@orrery/core/testing';
-import { PATH, type Surroundings, startSurroundings, type Tenant } from '../testing/surroundings.js';
+import { type Surroundings, startSurroundings, type Tenant } from '../testing/surroundings.js';
 import type { Answer, TransformerServer } from '../testing/transformer-server.js';
 import { STEP_RULES } from './external-transformation.js';
 
@@ -152,17 +152,5 @@ describe('a transformation that fails', () => {
       metadata: { transformation: { pipeline: { id, success: false } } },
     });
     await eventually(() => tenant.audited()[0]?.content?.['step'] === steps[1]);
-  });
-
-  it('does not hold up another tenant', async () => {
-    const dead = surroundings.tenant();
-    const { id } = await dead.create(server.answer(() => undefined));
-    for (let i = 0; i < 40; i++) await dead.publish({ device: { deviceId: `urn:lo:nsid:d:${i}` } });
-    await tenant.create(server.answer({ tags: ['quick'] }));
-    expect((await tenant.send()).tags).toEqual(['quick']);
-    // Those that are not even being called yet go on at once without the pipeline.
-    expect(dead.arrived().length).toBeLessThan(40);
-    await dead.api.delete(`${PATH}/${id}`);
-    await eventually(() => dead.arrived().length === 40);
   });
 });

@@ -246,7 +246,7 @@ describe('an external transformation', () => {
     expect((await tenant.send({ tags: ['b'] })).metadata).not.toHaveProperty('transformation');
   });
 
-  it('LOC-010 gives the root location, and all others stay in the metadata', async () => {
+  it('LOC-010 LOC-013 gives the root location, and all others stay in the metadata', async () => {
     const location = { provider: 'custom', alt: null, accuracy: 412, lon: 2.2938888888888886, lat: 48.80138888888889 };
     const { id } = await tenant.create(server.answer({ location }));
     const { alt: _, ...root } = location;

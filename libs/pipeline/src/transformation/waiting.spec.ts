@@ -10,7 +10,8 @@ let server: TransformerServer;
 let tenant: Tenant;
 
 beforeAll(async () => {
-  surroundings = await startSurroundings({ idleMs: 1000 });
+  // Servers that never answer are given up after the tests, however slow the machine.
+  surroundings = await startSurroundings({ idleMs: 110_000 });
   ({ server } = surroundings);
 });
 afterAll(() => surroundings.stop());
@@ -28,51 +29,43 @@ describe('messages that wait', () => {
       if (blocked) waiting.push(answer);
       else answer();
     });
-    const patient = await startSurroundings();
-    try {
-      const owner = patient.tenant();
-      const { id } = await owner.create(url);
-      const publish = (from: number, to: number): Promise<unknown> =>
-        Promise.all(
-          Array.from({ length: to - from }, (_, i) =>
-            owner.publish({ device: { deviceId: `urn:lo:nsid:d:${from + i}` } }),
-          ),
-        );
-      for (let from = 0; from < 10_000; from += 1000) await publish(from, from + 1000);
-      const count = async (): Promise<number> =>
-        (
-          await patient.backend.query<{ waiting: number }>('SELECT waiting FROM pipeline.pipelines WHERE id = $1', [id])
-        )[0]!.waiting;
-      await eventually(async () => (await count()) === 10_000, 30_000);
-      expect(owner.arrived()).toEqual([]);
-      const overflow = await owner.send(ORIGINAL);
-      expect(overflow).toMatchObject({ ...ORIGINAL, metadata: { connector: 'mqtt' } });
-      expect(overflow.metadata.transformation?.pipeline).toBeUndefined();
-      await eventually(() => owner.audited().length > 0);
-      expect(owner.audited()).toMatchObject([
-        {
-          category: 'data',
-          subcategory: 'pipeline',
-          level: 'error',
-          type: 'too_many_pending_messages',
-          description: expect.stringMatching(/^Too many pending data messages/),
-          source: { pipelineId: id },
-        },
-      ]);
-      // Another tenant has a buffer of its own.
-      const other = patient.tenant();
-      await other.create(server.answer({ tags: ['quick'] }));
-      expect((await other.send()).tags).toEqual(['quick']);
-      blocked = false;
-      for (const answer of waiting) answer();
-      await eventually(() => owner.arrived().length === 10_001, 60_000);
-      expect(new Set(owner.arrived().map(({ message }) => message.id)).size).toBe(10_001);
-      expect(owner.arrived().filter(({ message }) => message.model === 'done')).toHaveLength(10_000);
-      await eventually(async () => (await count()) === 0);
-      expect(owner.audited()).toHaveLength(1);
-    } finally {
-      await patient.stop();
-    }
+    const owner = tenant;
+    const { id } = await owner.create(url);
+    const ids = Array.from({ length: 10_000 }, (_, i) => `urn:lo:nsid:d:${i}`);
+    await Promise.all(ids.map((deviceId) => owner.publish({ device: { deviceId } })));
+    const count = async (): Promise<number> =>
+      (
+        await surroundings.backend.query<{ waiting: number }>('SELECT waiting FROM pipeline.pipelines WHERE id = $1', [
+          id,
+        ])
+      )[0]!.waiting;
+    await eventually(async () => (await count()) === 10_000, 60_000);
+    expect(owner.arrived()).toEqual([]);
+    const overflow = await owner.send(ORIGINAL);
+    expect(overflow).toMatchObject({ ...ORIGINAL, metadata: { connector: 'mqtt' } });
+    expect(overflow.metadata.transformation?.pipeline).toBeUndefined();
+    await eventually(() => owner.audited().length > 0);
+    expect(owner.audited()).toMatchObject([
+      {
+        category: 'data',
+        subcategory: 'pipeline',
+        level: 'error',
+        type: 'too_many_pending_messages',
+        description: expect.stringMatching(/^Too many pending data messages/),
+        source: { pipelineId: id },
+      },
+    ]);
+    // Another tenant has a buffer of its own.
+    const other = surroundings.tenant();
+    await other.create(server.answer({ tags: ['quick'] }));
+    expect((await other.send()).tags).toEqual(['quick']);
+    blocked = false;
+    for (const answer of waiting) answer();
+    await eventually(() => owner.arrived().length === 10_001, 60_000);
+    expect(new Set(owner.arrived().map(({ message }) => message.id)).size).toBe(10_001);
+    expect(owner.arrived().filter(({ message }) => message.model === 'done')).toHaveLength(10_000);
+    await eventually(async () => (await count()) === 0);
+    expect(owner.audited()).toHaveLength(1);
   }, 120_000);
 
   it('are neither lost nor doubled when their instance ends, and two share the work', async () => {
@@ -119,15 +112,42 @@ describe('messages that wait', () => {
     }
   }, 120_000);
 
-  it('go on as they came when their pipeline is disabled', async () => {
-    const url = server.answer(() => undefined);
-    const { id, created: _, ...pipeline } = await tenant.create(url);
+  it('of one tenant, whose server is dead, do not hold up another; disabled, they go on as they came', async () => {
+    const dead = surroundings.tenant();
+    const open: Array<() => void> = [];
+    const url = server.answer((_, reply) => void open.push(() => reply.destroy()));
+    const { id, created: _, ...pipeline } = await dead.create(url);
     const devices = Array.from({ length: 300 }, (_, i) => ({ deviceId: `urn:lo:nsid:d:${i}` }));
-    await Promise.all(devices.map((device) => tenant.publish({ device })));
+    await Promise.all(devices.map((device) => dead.publish({ device })));
     await eventually(() => server.callsOf(url).length === 10);
-    await tenant.api.put(`${PATH}/${id}`, { ...pipeline, enabled: false });
-    await eventually(() => tenant.arrived().length === 300, 30_000);
-    const called = tenant.arrived().filter(({ message }) => message.metadata.transformation?.pipeline);
-    expect(called.length).toBeLessThan(100);
+    await tenant.create(server.answer({ tags: ['quick'] }));
+    expect((await tenant.send()).tags).toEqual(['quick']);
+    expect([dead.arrived().length, server.callsOf(url).length]).toEqual([0, 10]);
+
+    await dead.api.put(`${PATH}/${id}`, { ...pipeline, enabled: false });
+    await eventually(() => {
+      for (const end of open.splice(0)) end();
+      return dead.arrived().length === 300;
+    }, 30_000);
+    const called = dead.arrived().filter(({ message }) => message.metadata.transformation?.pipeline);
+    expect(called.length).toBeLessThan(300);
+    expect(called.length).toBeGreaterThanOrEqual(10);
+  });
+
+  it('are handed on by one instance alone, also when two have called', async () => {
+    let answer: (() => void) | undefined;
+    const url = server.answer(({ body }, reply) => {
+      if (body['model'] === 'first') answer = () => void reply.writeHead(503).end();
+      else reply.end('{}');
+    });
+    await tenant.create(url);
+    await tenant.publish({ model: 'first' });
+    await eventually(() => answer);
+    // What the other instance does.
+    await surroundings.backend.query('DELETE FROM pipeline.waiting_messages WHERE tenant_id = $1', [tenant.id]);
+    answer!();
+    const next = await tenant.send({ model: 'next' });
+    expect(tenant.arrived().map(({ message }) => message.id)).toEqual([next.id]);
+    expect(tenant.audited()).toEqual([]);
   });
 });
