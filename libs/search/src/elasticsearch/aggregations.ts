@@ -2,7 +2,7 @@ import type { Aggregation, AggregationNode, BucketOrder, BucketPath, Field, Sort
 import { printExpression } from '../dsl/script.js';
 import type { TenantFields } from '../fields/index.js';
 import { indexField } from './mapping.js';
-import { type Clause, translateQuery } from './queries.js';
+import { type Clause, isoDate, translateQuery } from './queries.js';
 
 /**
  * Buckets that each index answers with before they are merged: what is less frequent there might be missing in the sum.
@@ -153,11 +153,16 @@ function translate(
       return {
         date_range: {
           field: name(aggregation.field),
-          ranges: aggregation.ranges,
+          // With their zone: milliseconds would be shifted by time_zone.
+          ranges: aggregation.ranges.map(({ key, from, to }) => ({
+            ...given('key', key),
+            ...given('from', from === undefined ? undefined : isoDate(from)),
+            ...given('to', to === undefined ? undefined : isoDate(to)),
+          })),
           keyed: aggregation.keyed,
           time_zone: aggregation.timeZone,
-          // Bounds are milliseconds; keys are printed by the first one.
-          ...given('format', aggregation.format && `${aggregation.format}||epoch_millis`),
+          // The first one prints the keys, the other one reads the bounds.
+          ...given('format', aggregation.format && `${aggregation.format}||strict_date_optional_time`),
         },
       };
     case 'filter':
