@@ -1,5 +1,5 @@
 import { invalidParameter, invalidParameters } from '@orrery/core/http';
-import { describeErrors, type FieldError } from '@orrery/core/messages';
+import { describeErrors, type FieldError, MAX_VALUE_BYTES } from '@orrery/core/messages';
 import { type CsvColumn, type CsvOptions, DEFAULT_CSV_OPTIONS } from '../csv/csv.js';
 
 export const KINDS = ['binary', 'csv', 'javascript', 'javascript-split'] as const;
@@ -95,7 +95,8 @@ export function parseTest(kind: Kind, body: unknown): DecoderTest {
   const template = parseTemplate(fields, errors);
   const field = PAYLOAD_FIELDS[kind];
   const payload = fields[field];
-  if (typeof payload !== 'string') errors.push({ field, expected: 'a string (required)' });
+  if (typeof payload !== 'string' || payload.length > MAX_VALUE_BYTES)
+    errors.push({ field, expected: `a string of at most ${MAX_VALUE_BYTES} characters (required)` });
   if (errors.length > 0) throw invalidParameters(errors);
   return {
     definition,

@@ -18,7 +18,7 @@ export interface Outgoing {
 }
 
 /** Most bytes that the messages of one split message take together. */
-const MAX_SPLIT_BYTES = 4 * MAX_VALUE_BYTES;
+const MAX_SPLIT_BYTES = 2 * MAX_VALUE_BYTES;
 
 /**
  * The message with what was decoded of it (manual 11.3.2.2), or the messages that it was split into (11.3.5.1).

@@ -1,5 +1,5 @@
-import { VersionedCache } from '@orrery/core/bus';
 import type { Database } from '@orrery/core/database';
+import { LRUCache } from 'lru-cache';
 import type { EntityManager } from 'typeorm';
 import { type CompiledDecoder, compileDecoder, DefinitionFault } from '../decoders/compiled-decoder.js';
 import { Decoder } from '../decoders/decoder.entity.js';
@@ -19,21 +19,28 @@ export interface UsableDecoder {
 /** Finds decoders by what a message says. */
 export type FindDecoder = (tenantId: string, encoding: string) => Promise<UsableDecoder | undefined>;
 
-/** Decoders in memory, of all tenants. */
+/** Decoders in memory, of all tenants, and the characters of what they were compiled of. */
 const MAX_DECODERS = 10_000;
+const MAX_CHARACTERS = 64 << 20;
 
 /**
  * The decoders in use, compiled once per version. Versions are read in the transaction of each batch, so that a change is
  * in force for every message that is handled after its answer, on every instance.
  */
 export class DecoderCache {
-  private readonly decoders: VersionedCache<{ decoder?: UsableDecoder }>;
+  /** By version, owner and encoding. */
+  private readonly decoders: LRUCache<string, Loaded>;
 
   constructor(database: Database) {
-    this.decoders = new VersionedCache((key) => {
-      const [, owner, encoding] = /^\d+ (\S+) (.*)$/s.exec(key)!;
-      return load(database.manager, owner!, encoding!);
-    }, MAX_DECODERS);
+    this.decoders = new LRUCache({
+      max: MAX_DECODERS,
+      maxSize: MAX_CHARACTERS,
+      sizeCalculation: ({ characters }) => characters,
+      fetchMethod: (key) => {
+        const [, owner, encoding] = /^\d+ (\S+) (.*)$/s.exec(key)!;
+        return load(database.manager, owner!, encoding!);
+      },
+    });
   }
 
   /** A tenant's own decoder goes before a public one of the same encoding, even when it is disabled. */
@@ -48,7 +55,7 @@ export class DecoderCache {
         const version = versions.get(owner);
         if (version === undefined) continue;
         const key = `${version} ${owner} ${encoding}`;
-        const { decoder } = this.decoders.peek(key) ?? (await this.decoders.get(key));
+        const { decoder } = this.decoders.get(key) ?? (await this.decoders.forceFetch(key));
         if (decoder) return decoder.enabled ? decoder : undefined;
       }
       return undefined;
@@ -56,12 +63,20 @@ export class DecoderCache {
   }
 }
 
-async function load(manager: EntityManager, owner: string, encoding: string): Promise<{ decoder?: UsableDecoder }> {
+interface Loaded {
+  decoder?: UsableDecoder;
+  characters: number;
+}
+
+async function load(manager: EntityManager, owner: string, encoding: string): Promise<Loaded> {
   // PostgreSQL has no notation for it, and no decoder the name.
   const row = encoding.includes('\0') ? null : await manager.findOneBy(Decoder, { tenantId: owner, encoding });
-  if (!row) return {};
+  if (!row) return { characters: 1 };
   const { enabled, model, kind, definition, template } = row;
-  return { decoder: { encoding, enabled, model, key: `${row.id} ${row.revision}`, compiled: compiled() } };
+  return {
+    decoder: { encoding, enabled, model, key: `${row.id} ${row.revision}`, compiled: compiled() },
+    characters: JSON.stringify(definition).length + (template?.length ?? 0),
+  };
 
   function compiled(): CompiledDecoder | DefinitionFault {
     try {

@@ -11,8 +11,9 @@ import { DecodingError } from '../decoding.js';
 import { decodedMessages, type Outgoing } from './decoded-message.js';
 import { DecoderCache, type FindDecoder, type UsableDecoder } from './decoder-cache.js';
 
-/** Messages that are decoded and handed on together: what decoders make of them is in memory at once. */
-const SLICE = 200;
+/** Messages that are decoded together, and characters that are handed on together: scripts make much of little. */
+const SLICE = 50;
+const MAX_PENDING = 8 << 20;
 /** So often the database sees that a transaction is alive which waits for slow decoders, in milliseconds. */
 const ALIVE_MS = 300;
 
@@ -61,18 +62,27 @@ export class DecodingStage implements Running {
     const failures: AuditEntry[] = [];
     const headers = items.map(({ header }) => JSON.parse(header) as MessageHeader);
     const find = await this.decoders.of(manager, new Set(headers.map(({ tenantId }) => tenantId)));
+    let pending = new Map<number, Outgoing[]>();
+    let characters = 0;
+    const handOn = async (): Promise<void> => {
+      for (const [partition, messages] of pending) await forward(manager, partition, messages);
+      pending = new Map();
+      characters = 0;
+    };
     for (let from = 0; from < items.length; from += SLICE) {
       const slice = items.slice(from, from + SLICE);
       const arrivals = await Promise.all(slice.map((item, i) => arrivalOf(item, headers[from + i]!, find)));
       const outgoing = await keptAlive(manager, () => this.decode(arrivals, failures));
-      const byPartition = new Map<number, Outgoing[]>();
-      for (const [i, { partition }] of arrivals.entries()) {
-        const messages = byPartition.get(partition);
-        if (messages) messages.push(...outgoing[i]!);
-        else byPartition.set(partition, [...outgoing[i]!]);
-      }
-      for (const [partition, messages] of byPartition) await forward(manager, partition, messages);
+      for (const [i, { partition }] of arrivals.entries())
+        for (const message of outgoing[i]!) {
+          const messages = pending.get(partition);
+          if (messages) messages.push(message);
+          else pending.set(partition, [message]);
+          characters += message.body.length;
+        }
+      if (characters > MAX_PENDING) await handOn();
     }
+    await handOn();
     return () => failures.forEach((entry) => this.audit.write(entry));
   }
 
