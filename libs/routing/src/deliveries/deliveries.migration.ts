@@ -26,6 +26,8 @@ export class Deliveries1700001000500 implements MigrationInterface {
         partition int NOT NULL,
         -- Rows of deliveries that have not been tried, changed with them under the lock of this row.
         waiting int NOT NULL,
+        -- Rows of deliveries that have been tried, likewise.
+        retrying int NOT NULL DEFAULT 0,
         -- Nothing is due earlier.
         next_due timestamptz,
         PRIMARY KEY (tenant_id, queue)

@@ -54,13 +54,15 @@ export interface Delivery extends QueueKey {
 }
 
 /** What becomes of a delivery: it leaves the queue, or is due again in so many milliseconds. */
-export type Settlement = { again?: { ms: number; attempt: number } };
+export type Settlement = { again?: { ms: number; attempt: number } | undefined };
 
 /** A sender that does not say for so long what has become of a delivery is given up: longer than any request takes. */
 const TAKEN_SECONDS = 180;
 const MAX_COPY_BYTES = 16 << 20;
 
 const MAX_WAITING = LIMITS.httpPushBuffer.value;
+/** Deliveries of a queue that are to be tried again. The manual has no bound for them, disks do. */
+export const MAX_RETRYING = 100_000;
 
 const columns = (keys: readonly QueueKey[]): [string[], string[]] => [
   keys.map(({ tenantId }) => tenantId),
@@ -150,65 +152,95 @@ async function copyInParts(manager: EntityManager, arrivals: readonly DeliveryAr
 /**
  * Notes what has become of deliveries and takes what is due next, in one transaction.
  * @param wanted queues with the most deliveries to take of each.
+ * @returns what it has taken, and which of the settled ones have ended: also those of which too many are tried again.
  */
-export async function settleAndTake(
+export async function settleAndTake<Settled extends { delivery: Delivery } & Settlement>(
   manager: EntityManager,
-  settled: ReadonlyArray<{ delivery: Delivery } & Settlement>,
+  settled: readonly Settled[],
   wanted: ReadonlyArray<QueueKey & { most: number }>,
-): Promise<Delivery[]> {
-  const queues = new Map<string, QueueKey>();
-  for (const key of [...settled.map(({ delivery }) => delivery), ...wanted]) queues.set(keyText(key), key);
-  const keys = [...queues.values()];
-  await manager.query(
-    `SELECT FROM delivery_queues q JOIN unnest($1::text[], $2::text[]) AS v(tenant_id, queue) USING (tenant_id, queue)
+): Promise<{ taken: Delivery[]; ended: Settled[] }> {
+  const queues = new Map<string, Change>();
+  for (const { tenantId, queue } of [...settled.map(({ delivery }) => delivery), ...wanted])
+    queues.set(keyText({ tenantId, queue }), { tenantId, queue, waiting: 0, retrying: 0 });
+  // A crash of the database may forget that pushes have been sent, which then come again with the same id.
+  const fast = settled.every(({ delivery }) => delivery.queue === 'push');
+  const rows = (await manager.query(
+    `SELECT q.tenant_id AS "tenantId", q.queue, q.retrying, set_config('synchronous_commit', $3, true)
+     FROM delivery_queues q JOIN unnest($1::text[], $2::text[]) AS v(tenant_id, queue) USING (tenant_id, queue)
      ORDER BY q.tenant_id, q.queue FOR UPDATE OF q`,
-    columns(keys),
+    [...columns([...queues.values()]), fast ? 'off' : 'on'],
+  )) as Array<QueueKey & { retrying: number }>;
+  const retrying = new Map(rows.map((row) => [keyText(row), row.retrying]));
+
+  const ended: Settled[] = [];
+  const again: Settled[] = [];
+  for (const each of settled) {
+    const key = keyText(each.delivery);
+    const change = queues.get(key)!;
+    const before = each.delivery.attempt > 0;
+    // What is given back untried waits as it did before.
+    if (each.again?.attempt === 0) change.waiting++;
+    const full =
+      !before && (each.again?.attempt ?? 0) > 0 && (retrying.get(key) ?? 0) + change.retrying >= MAX_RETRYING;
+    if (!each.again || full) {
+      ended.push(full ? { ...each, again: undefined } : each);
+      if (before) change.retrying--;
+    } else {
+      again.push(each);
+      if (!before && each.again.attempt > 0) change.retrying++;
+    }
+  }
+  await remove(
+    manager,
+    ended.map(({ delivery }) => delivery),
   );
-  await settle(manager, settled);
+  await putBack(manager, again);
   const taken = await take(manager, wanted);
-  const started = new Map<string, number>();
-  for (const delivery of taken)
-    if (delivery.fresh) started.set(keyText(delivery), (started.get(keyText(delivery)) ?? 0) + 1);
+  for (const delivery of taken) if (delivery.fresh) queues.get(keyText(delivery))!.waiting--;
+  const changes = [...queues.values()];
+  // An empty queue is empty, whatever two senders at once may have counted while one of them did not know of the other.
   await manager.query(
-    `UPDATE delivery_queues q SET waiting = q.waiting - v.started,
-       next_due = (SELECT min(due) FROM deliveries d WHERE d.tenant_id = q.tenant_id AND d.queue = q.queue)
-     FROM unnest($1::text[], $2::text[], $3::int[]) AS v(tenant_id, queue, started)
+    `UPDATE delivery_queues q SET next_due = v.due,
+       waiting = CASE WHEN v.due IS NULL THEN 0 ELSE greatest(0, q.waiting + v.waiting) END,
+       retrying = CASE WHEN v.due IS NULL THEN 0 ELSE greatest(0, q.retrying + v.retrying) END
+     FROM (
+       SELECT v.*, (SELECT min(due) FROM deliveries d WHERE d.tenant_id = v.tenant_id AND d.queue = v.queue) AS due
+       FROM unnest($1::text[], $2::text[], $3::int[], $4::int[]) AS v(tenant_id, queue, waiting, retrying)) v
      WHERE q.tenant_id = v.tenant_id AND q.queue = v.queue`,
-    [...columns(keys), keys.map((key) => started.get(keyText(key)) ?? 0)],
+    [...columns(changes), changes.map(({ waiting }) => waiting), changes.map((change) => change.retrying)],
   );
-  return taken;
+  return { taken, ended };
 }
 
-async function settle(
+interface Change extends QueueKey {
+  waiting: number;
+  retrying: number;
+}
+
+async function remove(manager: EntityManager, deliveries: readonly Delivery[]): Promise<void> {
+  if (deliveries.length === 0) return;
+  await manager.query(
+    `DELETE FROM deliveries d USING unnest($1::text[], $2::text[], $3::bigint[]) AS v(tenant_id, queue, seq)
+     WHERE d.tenant_id = v.tenant_id AND d.queue = v.queue AND d.seq = v.seq`,
+    [...columns(deliveries), deliveries.map(({ seq }) => seq)],
+  );
+}
+
+async function putBack(
   manager: EntityManager,
   settled: ReadonlyArray<{ delivery: Delivery } & Settlement>,
 ): Promise<void> {
-  const gone = settled.filter(({ again }) => !again).map(({ delivery }) => delivery);
-  if (gone.length > 0)
-    await manager.query(
-      // One that another sender has given back meanwhile was waiting.
-      `WITH gone AS (
-         DELETE FROM deliveries d USING unnest($1::text[], $2::text[], $3::bigint[]) AS v(tenant_id, queue, seq)
-         WHERE d.tenant_id = v.tenant_id AND d.queue = v.queue AND d.seq = v.seq
-         RETURNING d.tenant_id, d.queue, NOT d.taken AND d.attempt = 0 AS waited)
-       UPDATE delivery_queues q SET waiting = q.waiting - g.waited
-       FROM (SELECT tenant_id, queue, count(*)::int AS waited FROM gone WHERE waited GROUP BY tenant_id, queue) g
-       WHERE q.tenant_id = g.tenant_id AND q.queue = g.queue`,
-      [...columns(gone), gone.map(({ seq }) => seq)],
-    );
-  const again = settled.flatMap(({ delivery, again: next }) => (next ? [{ ...delivery, ...next }] : []));
-  if (again.length === 0) return;
-  // What is given back untried waits as it did before.
+  if (settled.length === 0) return;
   await manager.query(
-    `WITH back AS (
-       UPDATE deliveries d SET taken = false, attempt = v.attempt, due = now() + v.ms * interval '1 millisecond'
-       FROM unnest($1::text[], $2::text[], $3::bigint[], $4::int[], $5::int[]) AS v(tenant_id, queue, seq, attempt, ms)
-       WHERE d.tenant_id = v.tenant_id AND d.queue = v.queue AND d.seq = v.seq AND d.taken
-       RETURNING d.tenant_id, d.queue, d.attempt)
-     UPDATE delivery_queues q SET waiting = q.waiting + b.untried
-     FROM (SELECT tenant_id, queue, count(*)::int AS untried FROM back WHERE attempt = 0 GROUP BY tenant_id, queue) b
-     WHERE q.tenant_id = b.tenant_id AND q.queue = b.queue`,
-    [...columns(again), again.map(({ seq }) => seq), again.map(({ attempt }) => attempt), again.map(({ ms }) => ms)],
+    `UPDATE deliveries d SET taken = false, attempt = v.attempt, due = now() + v.ms * interval '1 millisecond'
+     FROM unnest($1::text[], $2::text[], $3::bigint[], $4::int[], $5::int[]) AS v(tenant_id, queue, seq, attempt, ms)
+     WHERE d.tenant_id = v.tenant_id AND d.queue = v.queue AND d.seq = v.seq`,
+    [
+      ...columns(settled.map(({ delivery }) => delivery)),
+      settled.map(({ delivery }) => delivery.seq),
+      settled.map(({ again }) => again!.attempt),
+      settled.map(({ again }) => again!.ms),
+    ],
   );
 }
 
@@ -257,7 +289,6 @@ async function take(
 
 /** What the last sender of a partition has taken and not settled is due at once: it is gone. */
 export async function releasePartition(manager: EntityManager, partition: number): Promise<void> {
-  // Untried ones wait again, so that they count and can make room.
   await manager.query('SELECT FROM delivery_queues WHERE partition = $1 ORDER BY tenant_id, queue FOR UPDATE', [
     partition,
   ]);

@@ -41,7 +41,10 @@ export function emailing(mailer: Mailer, database: Database, limits: TenantLimit
       // RFC 5321: a reply of 5yz is final.
       const final = error instanceof UnrenderableError || responseCode >= 500;
       const again = final ? undefined : retryAfter(delivery.attempt);
-      return again ? { again } : { audit: entry(delivery, 'email_error', `An e-mail could not be sent: ${message}`) };
+      return {
+        ...(again ? { again } : {}),
+        audit: entry(delivery, 'email_error', `An e-mail could not be sent: ${message}`),
+      };
     }
   };
 }

@@ -4,8 +4,9 @@ import type { Delivery, Settlement } from './delivery-queue.js';
 
 /** What has become of a delivery. */
 export interface Outcome extends Settlement {
-  /** Of a push that has ended: counted for its policy. */
+  /** Of a push: counted for its policy when it has ended. */
   succeeded?: boolean;
+  /** For the audit log when it has ended: also when it was to be tried again, and too many are. */
   audit?: AuditEntry;
 }
 

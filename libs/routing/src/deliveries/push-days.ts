@@ -5,9 +5,9 @@ import type { ActionPoliciesService } from '../action-policies/action-policies.s
 import type { Delivery } from './delivery-queue.js';
 import type { Outcome } from './outcome.js';
 
-/** Days, and share of failed pushes in each of them, after which a policy is suspended (manual 14.3.2.2). */
+/** Days, and percentage of failed pushes in each of them, after which a policy is suspended (manual 14.3.2.2). */
 const FAILING_DAYS = 7;
-const FAILING_SHARE = 0.9;
+const FAILING_PERCENT = 90;
 
 /** Counts the pushes that have ended, by policy and day. */
 export async function countPushes(
@@ -15,7 +15,8 @@ export async function countPushes(
   settled: ReadonlyArray<{ delivery: Delivery } & Outcome>,
 ): Promise<void> {
   const counts = new Map<string, { tenantId: string; policyId: string; pushes: number; failed: number }>();
-  for (const { delivery, succeeded } of settled) {
+  for (const { delivery, again, succeeded } of settled) {
+    if (again) continue;
     const { tenantId, policyId } = delivery;
     if (succeeded === undefined || policyId === undefined) continue;
     const count = counts.get(policyId) ?? { tenantId, policyId, pushes: 0, failed: 0 };
@@ -48,12 +49,12 @@ export async function suspendFailing(database: Database, policies: ActionPolicie
        ((now() AT TIME ZONE 'UTC')::date - $1::int)::timestamp AT TIME ZONE 'UTC' AS since
      FROM push_days
      WHERE day >= (now() AT TIME ZONE 'UTC')::date - $1::int AND day < (now() AT TIME ZONE 'UTC')::date
-       AND failed > pushes * $2::float8
+       AND failed * 100 > pushes * $2::int
      GROUP BY tenant_id, policy_id HAVING count(*) = $1`,
-    [FAILING_DAYS, FAILING_SHARE],
+    [FAILING_DAYS, FAILING_PERCENT],
   );
   for (const { tenant_id: tenantId, policy_id: policyId, percent, since } of failing) {
-    const suspension = `More than ${FAILING_SHARE * 100}% of its pushes failed on each of ${FAILING_DAYS} consecutive days (${percent}% in all)`;
+    const suspension = `More than ${FAILING_PERCENT}% of its pushes failed on each of ${FAILING_DAYS} consecutive days (${percent}% in all)`;
     if (!(await policies.suspendOne(tenantId, policyId, suspension, since))) continue;
     audit.write({
       tenantId,

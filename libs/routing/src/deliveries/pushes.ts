@@ -95,7 +95,7 @@ interface Failure {
 function failure(delivery: Delivery, push: Push, failed: Failure, recoverable = false): Outcome {
   const again = recoverable && push.retryOnFailure ? retryAfter(delivery.attempt) : undefined;
   // The audit log gets one entry, when no retry follows (HPU-012).
-  return again ? { again } : { succeeded: false, audit: errorEntry(delivery, push, failed) };
+  return { ...(again ? { again } : {}), succeeded: false, audit: errorEntry(delivery, push, failed) };
 }
 
 function errorEntry(delivery: Delivery, push: Push, { errorMessage, body, answer }: Failure): AuditEntry {

@@ -3,13 +3,15 @@ import { certificateAuthority } from '@orrery/core/testing/certificates';
 import { routing } from '../index.js';
 import { POLICIES, type Routed, type RoutedTenant, settled, startRouted } from '../testing/routed.js';
 import { startWebhook, status, type Webhook } from '../testing/webhook.js';
+import { MAX_RETRYING } from './delivery-queue.js';
 
 let routed: Routed;
 let tenant: RoutedTenant;
 let webhook: Webhook;
 
 beforeAll(async () => {
-  routed = await startRouted();
+  // The name that machines give to ::1 in their file of hosts.
+  routed = await startRouted({ ORRERY_WEBHOOK_ALLOW: '127.0.0.1:*,ip6-localhost:*' });
 });
 afterAll(() => routed.stop());
 beforeEach(async () => {
@@ -173,6 +175,49 @@ it('sends again, with the same id, what a sender had taken that is gone', async 
     [tenant.id],
   );
   expect(queue!.waiting).toBe(0);
+});
+
+it('counts what waits and what is tried again exactly, and tries no more again than a disk can hold', async () => {
+  const sums = async () => {
+    const [row] = await routed.backend.query<{ waiting: number; retrying: number }>(
+      'SELECT waiting, retrying FROM routing.delivery_queues WHERE tenant_id = $1',
+      [tenant.id],
+    );
+    return [row!.waiting, row!.retrying];
+  };
+  await tenant.route(push({ retryOnFailure: true }));
+  webhook.answer = status(503);
+  await send(20);
+  await eventually(async () => (await count('attempt = 1 AND NOT taken')) === 20);
+  expect(await sums()).toEqual([0, 20]);
+  await routed.backend.query('UPDATE routing.delivery_queues SET retrying = $2 WHERE tenant_id = $1', [
+    tenant.id,
+    MAX_RETRYING - 5,
+  ]);
+  await send(20, 20);
+  await eventually(() => tenant.audited('http').length === 15);
+  await eventually(async () => (await count('attempt = 1 AND NOT taken')) === 25);
+  expect(await sums()).toEqual([0, MAX_RETRYING]);
+  webhook.answer = status(200);
+  await routed.pass(5);
+  await settled(routed, tenant);
+  expect(await sums()).toEqual([0, 0]);
+});
+
+it('HPU-017 calls no host that has no address of IPv4', async () => {
+  const literal = await tenant.api.post(POLICIES, {
+    enabled: true,
+    triggers: { dataMessage: { version: 1 } },
+    actions: { httpPush: [{ webhookUrl: 'https://[2001:db8::1]/x' }] },
+  });
+  expect(literal).toMatchObject({
+    status: 400,
+    body: { details: [{ field: 'actions.httpPush[0].webhookUrl', expected: 'a host with an IPv4 address' }] },
+  });
+  await tenant.route({ httpPush: [{ webhookUrl: `https://ip6-localhost:8443/x`, retryOnFailure: false }] });
+  await tenant.data('d');
+  await eventually(() => tenant.audited('http').length === 1);
+  await settled(routed, tenant);
 });
 
 it('HPU-018 sends nothing to a server whose certificate nobody knows', async () => {

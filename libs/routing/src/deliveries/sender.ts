@@ -106,8 +106,10 @@ export class Sender implements Running {
 
   /** Tells that queues have something. */
   wake(keys: Iterable<QueueKey>): void {
+    const different = new Map<string, QueueKey>();
+    for (const key of keys) different.set(keyText(key), key);
     const elsewhere = new Map<number, Array<[string, QueueName]>>();
-    for (const key of keys) {
+    for (const key of different.values()) {
       const partition = queuePartition(key.tenantId, this.bus.partitions);
       if (this.owns(partition)) this.queueOf(key).woken = true;
       else elsewhere.set(partition, [...(elsewhere.get(partition) ?? []), [key.tenantId, key.queue]]);
@@ -179,12 +181,12 @@ export class Sender implements Running {
       if (settled.length === 0 && wanted.length === 0) return;
       this.settled = [];
       try {
-        const taken = await this.database.transaction(async (manager) => {
-          const next = await settleAndTake(manager, settled, wanted);
-          await countPushes(manager, settled);
-          return next;
+        const { taken, ended } = await this.database.transaction(async (manager) => {
+          const done = await settleAndTake(manager, settled, wanted);
+          await countPushes(manager, done.ended);
+          return done;
         });
-        for (const { audit } of settled) if (audit) this.audit.write(audit);
+        for (const { audit } of ended) if (audit) this.audit.write(audit);
         this.begin(wanted, taken);
       } catch (error) {
         // What has been sent must not be sent again because its end could not be written.

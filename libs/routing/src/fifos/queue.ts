@@ -50,6 +50,7 @@ export const keptSeconds = (messageTtl: number): number => (messageTtl === 0 ? M
 
 /** Puts messages into their FIFOs, in order, dropping the oldest of a FIFO that is full (manual 16.2.1.5). */
 export async function enqueue(manager: EntityManager, arrivals: readonly Arrival[]): Promise<Enqueued> {
+  if (arrivals.length === 0) return { wakes: new Map(), dropped: [], found: [] };
   const names = new Map(arrivals.map(({ tenantId, fifoName }) => [keyOf(tenantId, fifoName), { tenantId, fifoName }]));
   const fifos = (await manager.query(
     `SELECT f.id, f.tenant_id, f.name, f.partition, f.max_length_bytes, f.message_ttl, f.messages, f.bytes, f.next_seq, f.consumers
