@@ -46,6 +46,8 @@ const binary = (binaryPayloadStructure: string, binaryPayloadHexString: string, 
   test('binary', { binaryPayloadStructure, binaryPayloadHexString, ...(template ? { template } : {}) });
 const csv = (csvPayload: string, columns: unknown = COLUMNS, options?: object, template?: string) =>
   test('csv', { columns, options, csvPayload, template });
+const many = (count: number, work: (i: number) => Promise<unknown>): Promise<unknown> =>
+  Promise.all(Array.from({ length: count }, (_, i) => work(i)));
 const columns = (...types: string[]) => types.map((jsonType, i) => ({ name: `c${i}`, jsonType }));
 
 beforeAll(async () => {
@@ -260,14 +262,14 @@ describe('decoders', () => {
   it('DEC-053 LIM-097 LIM-098 LIM-099 LIM-100 refuses the 101st decoder of a type, also of requests at the same time', async () => {
     const definition = { format: 'ubyte a;', columns: COLUMNS, script: 'function decode() { return {}; }' };
     for (const kind of ['csv', 'javascript', 'javascript-split']) {
-      for (let i = 0; i < 100; i++) await create(kind, { encoding: `${kind}${i}`, ...definition });
+      await many(100, (i) => create(kind, { encoding: `${kind}${i}`, ...definition }));
       expect(await api.post(`${PATH}/${kind}`, { encoding: 'one more', ...definition })).toMatchObject({
         status: 403,
         body: { code: 'GENERIC_QUOTA_EXCEEDED_ERROR' },
       });
     }
     api = newTenant();
-    for (let i = 0; i < 95; i++) await create('binary', { encoding: `b${i}`, format: 'ubyte a;' });
+    await many(95, (i) => create('binary', { encoding: `b${i}`, format: 'ubyte a;' }));
     const last = await Promise.all(
       Array.from({ length: 10 }, (_, i) => api.post(`${PATH}/binary`, { encoding: `last${i}`, format: 'ubyte a;' })),
     );
@@ -317,6 +319,8 @@ describe('tests of decoders', () => {
       expect(await binary('int a;', hex)).toMatchObject({ parsingOk: true, decodingResult: { a: 0xabcd } });
     expect((await api.post(`${PATH}/binary/test`, { binaryPayloadHexString: '00' })).status).toBe(400);
     expect((await api.post(`${PATH}/binary/test`, { binaryPayloadStructure: 'int a;' })).status).toBe(400);
+    const large = { binaryPayloadStructure: 'int a;', binaryPayloadHexString: '0'.repeat(2_000_000) };
+    expect((await api.post(`${PATH}/binary/test`, large)).status).toBe(400);
   });
 
   it('TPL-002 TPL-003 prints the example of the manual with plain names', async () => {
