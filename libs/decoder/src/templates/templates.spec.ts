@@ -1,3 +1,4 @@
+import { compileBinaryFormat } from '../binary/binary-format.js';
 import { DecodingError, type DecodedFields, DefinitionError } from '../decoding.js';
 import { compileDecoderTemplate } from './decoder-template.js';
 import { jsonText } from './json-text.js';
@@ -112,6 +113,11 @@ describe('templates of decoders', () => {
   it('TPL-012 converts to lower case', () => {
     const template = '{"u":"{{#toLowerCase}}{{unit}}{{/toLowerCase}}"}';
     expect(render(template, { unit: 'CELSIUS' })).toEqual({ u: 'celsius' });
+  });
+
+  it('TPL-015 renders arrays without quotes, and reaches fields of structures by dotted tags', () => {
+    const fields = compileBinaryFormat('hdr{ubyte len;} byte[2] gps;').decode(Buffer.from('010203', 'hex'));
+    expect(render('{"l":{{hdr.len}},"g":{{gps}}}', fields)).toEqual({ l: 1, g: [2, 3] });
   });
 
   it('keeps arrays, structures, constants and 64-bit integers', () => {
