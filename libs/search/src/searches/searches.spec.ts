@@ -189,6 +189,156 @@ describe.each(engines)('searches ($name)', (engine) => {
     }
   });
 
+  it('SRC-007 refuses what Elasticsearch 7 has removed, and answers what replaces it', async () => {
+    const recent = new Date().toISOString();
+    const api = await tenant('removed', [{ streamId: 'd1', tags: ['a'], timestamp: recent, value: {} }]);
+    const status = async (query: unknown): Promise<number> => (await api.post('/api/v1/data/search', { query })).status;
+    for (const query of [
+      { in: { tags: ['a'] } },
+      {},
+      {
+        geo_distance_range: {
+          from: '1km',
+          to: '2km',
+          'location.@geopoint': { lat: 1, lon: 1 },
+        },
+      },
+      { query_string: { query: 'd1', all_fields: true } },
+      { simple_query_string: { query: 'd1', all_fields: true } },
+      { prefix: { streamId: { prefix: 'd' } } },
+      { range: { timestamp: { ge: 'now-1d' } } },
+      { range: { timestamp: { le: 'now' } } },
+    ])
+      expect({ query, status: await status(query) }).toEqual({ query, status: 400 });
+    for (const query of [
+      { terms: { tags: ['a'] } },
+      { query_string: { query: 'd1', default_field: '*' } },
+      { prefix: { streamId: { value: 'd' } } },
+      { range: { timestamp: { gte: 'now-1d' } } },
+      { range: { timestamp: { lte: 'now+1d' } } },
+    ])
+      expect({ query, hits: (await ask(api, { query })).hits.total.value }).toEqual({ query, hits: 1 });
+  });
+
+  it('SRC-013 lists all known tags, also of some streams only', async () => {
+    const api = await tenant('tags', [
+      ...Array.from({ length: 53 }, (_, i) => ({
+        streamId: i < 50 ? `device_${i % 5}` : 's',
+        tags: ['tag_1'],
+        value: {},
+      })),
+      ...Array.from({ length: 13 }, () => ({ streamId: 'other', tags: ['tag_2'], value: {} })),
+    ]);
+    const body = { size: 0, aggs: { grouped_by_tags: { terms: { field: 'tags' } } } };
+    const answer = await ask(api, body);
+    expect(answer.hits.total.value).toBe(66);
+    expect(answer.aggregations).toEqual({
+      grouped_by_tags: {
+        doc_count_error_upper_bound: 0,
+        sum_other_doc_count: 0,
+        buckets: [
+          { key: 'tag_1', doc_count: 53 },
+          { key: 'tag_2', doc_count: 13 },
+        ],
+      },
+    });
+    const some = await ask(api, { ...body, query: { wildcard: { streamId: 'device_*' } } });
+    expect(some.aggregations).toMatchObject({ grouped_by_tags: { buckets: [{ key: 'tag_1', doc_count: 50 }] } });
+  });
+
+  it('SRC-014 SRC-015 tells the last value of each stream, and which have been silent since a date', async () => {
+    const at = (day: number): string => `2017-03-${String(day).padStart(2, '0')}T15:08:25.020Z`;
+    const api = await tenant('last', [
+      ...[1, 2, 3, 4, 5, 6, 27].map((day) => temperature('device_1', day, { timestamp: at(day) })),
+      ...[13, 14].map((day) => temperature('device_12', day, { timestamp: at(day) })),
+    ]);
+    const last = await ask<{ aggregations: unknown }>(api, {
+      size: 0,
+      aggs: {
+        tags: {
+          terms: { field: 'streamId' },
+          aggs: { last_value: { top_hits: { size: 1, sort: [{ timestamp: { order: 'desc' } }] } } },
+        },
+      },
+    });
+    const hits = (total: number, temp: number): object => ({
+      hits: {
+        total,
+        max_score: null,
+        hits: [expect.objectContaining({ _source: expect.objectContaining({ value: { temp } }) })],
+      },
+    });
+    expect(last.aggregations).toEqual({
+      tags: {
+        doc_count_error_upper_bound: 0,
+        sum_other_doc_count: 0,
+        buckets: [
+          { key: 'device_1', doc_count: 7, last_value: hits(7, 27) },
+          { key: 'device_12', doc_count: 2, last_value: hits(2, 14) },
+        ],
+      },
+    });
+    const silent = await ask<{ aggregations: unknown }>(api, {
+      size: 0,
+      aggs: {
+        tags: {
+          terms: { field: 'streamId' },
+          aggs: {
+            last_date: { max: { field: 'timestamp' } },
+            filter_no_info_since: {
+              bucket_selector: {
+                buckets_path: { lastdate: 'last_date' },
+                script: { inline: 'lastdate<1490263200000', lang: 'expression' },
+              },
+            },
+          },
+        },
+      },
+    });
+    expect(silent.aggregations).toMatchObject({
+      tags: {
+        buckets: [
+          {
+            key: 'device_12',
+            doc_count: 2,
+            last_date: { value: 1_489_504_105_020, value_as_string: '2017-03-14T15:08:25.020Z' },
+          },
+        ],
+      },
+    });
+  });
+
+  it('SRC-016 finds the last known location of a device', async () => {
+    const source = 'urn:lo:nsid:mqtt:1234';
+    const metadata = { source };
+    const location = { lat: 48.8, lon: 2.3 };
+    const at = (second: number): string => new Date(Date.UTC(2024, 1, 1, 0, 0, second)).toISOString();
+    const api = await tenant('located', [
+      { streamId: 'd', metadata, timestamp: at(1), location, value: { n: 1 } },
+      { streamId: 'd', metadata, timestamp: at(2), location, value: { n: 2 } },
+      { streamId: 'd', metadata, timestamp: at(3), value: { n: 3 } },
+      { streamId: 'event:d', metadata, timestamp: at(4), location, model: 'event:DeviceActivity', value: { n: 4 } },
+      { streamId: 'x', metadata: { source: 'urn:lo:nsid:mqtt:other' }, timestamp: at(5), location, value: { n: 5 } },
+    ]);
+    const found = await ask<DataMessage[]>(
+      api,
+      {
+        size: 1,
+        sort: [{ timestamp: 'desc' }],
+        query: {
+          bool: {
+            must: [{ range: { timestamp: { lt: 'now' } } }, { exists: { field: 'location' } }],
+            filter: { term: { 'metadata.source': source } },
+            must_not: { term: { model: 'event:DeviceActivity' } },
+          },
+        },
+      },
+      '/api/v1/data/search/hits',
+    );
+    expect(found).toHaveLength(1);
+    expect(found[0]).toMatchObject({ value: { n: 2 }, location });
+  });
+
   it('SRC-017 translates filtered queries of v0, which v1 refuses', async () => {
     const api = await tenant('paris', [
       {
