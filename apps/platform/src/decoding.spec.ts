@@ -6,9 +6,11 @@ import { type ApiClient, apiClient, type Backend, eventually, keyRing, startBack
 import { decoder } from '@orrery/decoder';
 import { deviceManager } from '@orrery/device-manager';
 import { mqttConnector, mqttPorts } from '@orrery/mqtt-connector';
+import { search } from '@orrery/search';
 import { store } from '@orrery/store';
 
-// What MQTT clients send encoded, from the connector through the decoder to the store (manual 6.5.5.2, 11.3 and 16.2.2.4).
+// What MQTT clients send encoded, from the connector through the decoder to the store and the index (manual 6.5.5.2, 11.3,
+// 13.3.2 and 16.2.2.4).
 
 const PAYLOAD = '000003F5000000DD';
 const TWO_INTEGERS = { encoding: 'twointegers', format: 'int pressure;int temperature;' };
@@ -58,7 +60,7 @@ const stored = (streamId: string): Promise<DataMessage> =>
   eventually(async () => (await api.get<DataMessage[]>(`/api/v0/data/streams/${streamId}`)).body[0]);
 
 beforeAll(async () => {
-  const services = [deviceManager, store, decoder, mqttConnector];
+  const services = [deviceManager, store, search, decoder, mqttConnector];
   backend = await startBackend(services);
   const bus = await backend.bus();
   for (let partition = 0; partition < bus.partitions; partition++)
@@ -169,4 +171,54 @@ it('MQX-019 decodes what external connectors publish', async () => {
     tags: ['kept'],
     metadata: { encoding: 'twointegers', connector: 'x-connector' },
   });
+});
+
+/** Waits until so many messages match. */
+const found = (count: number, ...filter: object[]): Promise<unknown> =>
+  eventually(async () => {
+    const answer = await api.post('/api/v1/data/search', {
+      size: 0,
+      query: { bool: { filter } },
+    });
+    expect(answer).toMatchObject({ status: 200, body: { hits: { total: { value: count } } } });
+    return true;
+  });
+
+it('DEC-051 tells the messages of a split apart, so that one of them is counted', async () => {
+  await provide('javascript-split', {
+    encoding: 'measures',
+    script: 'function decode(p) { return p.split(",").map(function (n) { return { value: { n: Number(n) } }; }); }',
+  });
+  await provide('javascript', { encoding: 'single', script: 'function decode(p) { return { n: Number(p) }; }' });
+  for (const encoding of ['measures', 'single'])
+    await publish(application, 'application/v1/data', {
+      streamId: 'counted',
+      value: { payload: encoding === 'single' ? '4' : '1,2,3' },
+      metadata: { encoding },
+    });
+  const messages = await eventually(async () => {
+    const { body } = await api.get<DataMessage[]>('/api/v0/data/streams/counted');
+    return body.length === 4 && body.toSorted((a, b) => Number(a.value!['n']) - Number(b.value!['n']));
+  });
+  expect(messages.map(({ metadata }) => metadata.transformation)).toEqual([
+    { decoder: { split: { rank: 0 } } },
+    { decoder: { split: { rank: 1 } } },
+    { decoder: { split: { rank: 2 } } },
+    undefined,
+  ]);
+  const rank = 'metadata.transformation.decoder.split.rank';
+  const stream = { term: { streamId: 'counted' } };
+  await found(4, stream);
+  await found(1, stream, { term: { [rank]: 0 } });
+  await found(1, stream, { bool: { must_not: { exists: { field: rank } } } });
+});
+
+it('IDX-011 finds messages by the fields that were decoded, under the model of the decoder', async () => {
+  await provide('binary', { encoding: 'indexed', format: 'int temperature;', model: 't1' });
+  await publish(application, 'application/v1/data', {
+    streamId: 'indexed',
+    value: { payload: '000000DD' },
+    metadata: { encoding: 'indexed' },
+  });
+  await found(1, { term: { '@t1.value.temperature': 221 } });
 });
