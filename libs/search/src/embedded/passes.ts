@@ -56,18 +56,40 @@ export function plan(nodes: readonly AggregationNode[], path: AggregationNode[] 
 
 /** Columns: the keys, the distinct value, the number of documents, then those of `metricColumns` in order. */
 export function passStatement(sql: Sql, where: string, pass: Pass, maxRows: number): string {
-  const keys = pass.path.map((node) => keyOf(sql, node.aggregation));
-  if (pass.distinct) keys.push(distinctOf(sql, pass.distinct.aggregation));
-  const metrics = pass.metrics.flatMap(({ node }) => metricColumns(sql, node.aggregation));
+  const values = new Values(sql);
+  const keys = pass.path.map((node) => keyOf(values, node.aggregation));
+  if (pass.distinct) keys.push(distinctOf(values, pass.distinct.aggregation));
+  const metrics = pass.metrics.flatMap(({ node }) => metricColumns(values, node.aggregation));
   const columns = [...keys, 'count(*)::float8', ...metrics];
   const group = keys.length === 0 ? '' : ` GROUP BY ${keys.map((_, i) => i + 1).join(', ')}`;
-  return `SELECT ${columns.join(', ')} FROM documents WHERE ${where}${group} LIMIT ${maxRows}`;
+  return `SELECT ${columns.join(', ')} FROM documents${values.source()} WHERE ${where}${group} LIMIT ${maxRows}`;
 }
 
-/** A jsonb value or array; a default where there is none. */
-function valuesOf(sql: Sql, field: Field, missing?: Scalar): string {
-  const json = jsonOf(sql, field);
-  return missing === undefined ? json : `coalesce(${json}, ${sql.value(JSON.stringify(missing), 'jsonb')})`;
+/**
+ * Values of fields that are no columns, read once for each document however often they are used: OFFSET 0 keeps
+ * PostgreSQL from writing them out at each place (six times faster for stats).
+ */
+class Values {
+  private readonly read: string[] = [];
+
+  constructor(readonly sql: Sql) {}
+
+  /** A jsonb value or array, and the number that a single value is; a default where there is none. */
+  of(field: Field, missing?: Scalar): { json: string; number: string } {
+    const raw = jsonOf(this.sql, field);
+    const json = missing === undefined ? raw : `coalesce(${raw}, ${this.sql.value(JSON.stringify(missing), 'jsonb')})`;
+    let index = this.read.indexOf(json);
+    if (index < 0) index = this.read.push(json) - 1;
+    return { json: `f.x${index}`, number: `f.n${index}` };
+  }
+
+  /** What stands beside the table. */
+  source(): string {
+    if (this.read.length === 0) return '';
+    const json = this.read.map((text, i) => `${text} AS x${i}`).join(', ');
+    const numbers = this.read.map((_, i) => `${numberOf(`j.x${i}`)} AS n${i}`).join(', ');
+    return `, LATERAL (SELECT j.*, ${numbers} FROM (SELECT ${json} OFFSET 0) j OFFSET 0) f`;
+  }
 }
 
 function columnOf(sql: Sql, field: Field, missing?: Scalar): string | undefined {
@@ -85,11 +107,12 @@ export const roundingOf = (aggregation: Aggregation & { kind: 'date_histogram' }
   new DateRounding(aggregation.interval, aggregation.offset, aggregation.timeZone);
 
 /** Expression of the key of a document, or of an array of its keys; null for none. */
-function keyOf(sql: Sql, aggregation: Aggregation): string {
+function keyOf(values: Values, aggregation: Aggregation): string {
+  const { sql } = values;
   switch (aggregation.kind) {
     case 'terms':
       return (
-        columnOf(sql, aggregation.field, aggregation.missing) ?? valuesOf(sql, aggregation.field, aggregation.missing)
+        columnOf(sql, aggregation.field, aggregation.missing) ?? values.of(aggregation.field, aggregation.missing).json
       );
     case 'date_histogram':
       return roundingOf(aggregation).sql(dateColumn(aggregation.field) ?? 'NULL::timestamptz', () =>
@@ -100,8 +123,8 @@ function keyOf(sql: Sql, aggregation: Aggregation): string {
       const rounded = (value: string): string => `floor((${value} - ${offset}) / ${interval})`;
       const column = columnOf(sql, aggregation.field, aggregation.missing);
       if (column) return rounded(column);
-      const json = valuesOf(sql, aggregation.field, aggregation.missing);
-      return `CASE WHEN jsonb_typeof(${json}) = 'array' THEN (SELECT jsonb_agg(DISTINCT ${rounded(numberOf('e.v'))}) FROM jsonb_array_elements(${json}) e(v)) ELSE to_jsonb(${rounded(numberOf(json))}) END`;
+      const { json, number } = values.of(aggregation.field, aggregation.missing);
+      return `CASE WHEN jsonb_typeof(${json}) = 'array' THEN (SELECT jsonb_agg(DISTINCT ${rounded(numberOf('e.v'))}) FROM jsonb_array_elements(${json}) e(v)) ELSE to_jsonb(${rounded(number)}) END`;
     }
     case 'geohash_grid':
       return `(SELECT jsonb_agg(DISTINCT left(p.value ->> 2, ${aggregation.precision})) FROM jsonb_array_elements(${points(sql, aggregation.field)}) p)`;
@@ -171,17 +194,20 @@ export function bucketCondition(sql: Sql, aggregation: Aggregation, key: string 
   }
 }
 
-function distinctOf(sql: Sql, aggregation: Aggregation): string {
+function distinctOf(values: Values, aggregation: Aggregation): string {
+  const { sql } = values;
   if (aggregation.kind !== 'cardinality' && aggregation.kind !== 'percentiles') return 'NULL';
-  return columnOf(sql, aggregation.field, aggregation.missing) ?? valuesOf(sql, aggregation.field, aggregation.missing);
+  return (
+    columnOf(sql, aggregation.field, aggregation.missing) ?? values.of(aggregation.field, aggregation.missing).json
+  );
 }
 
 /** What a metric needs of its documents, see `addMetrics`. */
-function metricColumns(sql: Sql, aggregation: Aggregation): string[] {
+function metricColumns(values: Values, aggregation: Aggregation): string[] {
   switch (aggregation.kind) {
     case 'geo_bounds':
     case 'geo_centroid':
-      return geoColumns(sql, aggregation.field);
+      return geoColumns(values.sql, aggregation.field);
     case 'value_count':
     case 'stats':
     case 'extended_stats':
@@ -189,7 +215,7 @@ function metricColumns(sql: Sql, aggregation: Aggregation): string[] {
     case 'min':
     case 'max':
     case 'sum':
-      return partsOf(aggregation.kind).map((part) => partColumn(sql, aggregation.field, aggregation.missing, part));
+      return partsOf(aggregation.kind).map((part) => partColumn(values, aggregation.field, aggregation.missing, part));
     default:
       return [];
   }
@@ -207,18 +233,18 @@ const PARTS: Readonly<Record<string, readonly Part[]>> = {
 };
 export const partsOf = (kind: string): readonly Part[] => PARTS[kind] ?? [];
 
-function partColumn(sql: Sql, field: Field, missing: Scalar | undefined, part: Part): string {
-  const column = columnOf(sql, field, missing);
+function partColumn(values: Values, field: Field, missing: Scalar | undefined, part: Part): string {
+  const column = columnOf(values.sql, field, missing);
   if (column) {
     if (part === 'count') return `count(${column})::float8`;
     return part === 'squares' ? `sum(${column} ^ 2)` : `${part}(${column})`;
   }
-  const json = valuesOf(sql, field, missing);
+  const { json, number } = values.of(field, missing);
   if (part === 'count')
-    return `sum(CASE jsonb_typeof(${json}) WHEN 'array' THEN jsonb_array_length(${json}) ELSE (${json} IS NOT NULL)::int END)::float8`;
+    return `coalesce(sum(CASE jsonb_typeof(${json}) WHEN 'array' THEN jsonb_array_length(${json}) ELSE (${json} IS NOT NULL)::int END), 0)::float8`;
   const aggregate = part === 'squares' ? 'sum' : part;
-  const of = (value: string): string => (part === 'squares' ? `(${numberOf(value)}) ^ 2` : numberOf(value));
-  return `${aggregate}(CASE WHEN jsonb_typeof(${json}) = 'array' THEN (SELECT ${aggregate}(${of('e.v')}) FROM jsonb_array_elements(${json}) e(v)) ELSE ${of(json)} END)`;
+  const of = (value: string): string => (part === 'squares' ? `(${value}) ^ 2` : value);
+  return `${aggregate}(CASE WHEN ${number} IS NOT NULL THEN ${of(number)} WHEN jsonb_typeof(${json}) = 'array' THEN (SELECT ${aggregate}(${of(numberOf('e.v'))}) FROM jsonb_array_elements(${json}) e(v)) END)`;
 }
 
 const GEO = ['min(LAT)', 'max(LAT)', 'min(LON)', 'max(LON)', 'sum(LAT)', 'sum(LON)'];
