@@ -103,9 +103,13 @@ export class Batch {
     });
   }
 
-  /** To be called now and then between evaluations: the transaction, the leases and the other work of the process go on. */
+  /** True when it is time to `breathe`. */
+  get isLong(): boolean {
+    return performance.now() - this.touched > MAX_IDLE_MS;
+  }
+
+  /** Between evaluations: the transaction, the leases and the other work of the process go on. */
   async breathe(): Promise<void> {
-    if (performance.now() - this.touched < MAX_IDLE_MS) return;
     await this.manager.query('SELECT 1');
     this.touched = performance.now();
   }
@@ -149,6 +153,13 @@ export function* chunks<Row>(rows: readonly Row[], bytes: (row: Row) => number):
   }
   if (chunk.length > 0) yield chunk;
 }
+
+/** In the one order in which all instances lock rows. */
+export const inLockOrder = <Row>(rows: readonly Row[], keyOf: (row: Row) => string): Row[] =>
+  rows
+    .map((row) => [keyOf(row), row] as const)
+    .toSorted(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))
+    .map(([, row]) => row);
 
 export const referenceTo = ({ id, name }: CompiledRule): { id: string; name?: string } => ({
   id,

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { isTrue } from '@orrery/core/json-logic';
 import { criterionDigest, digestOf } from '../guards/criteria.js';
 import type { CriterionDto } from '../guards/guard.dto.js';
-import { type Batch, chunks, type Incoming, referenceTo } from './batch.js';
+import { type Batch, chunks, type Incoming, inLockOrder, referenceTo } from './batch.js';
 import type { CompiledFiringRule, CompiledMatchingRule } from './tenant-rules.js';
 
 /** A match that a firing rule applies to. */
@@ -10,6 +10,9 @@ interface Match {
   incoming: Incoming;
   matching: CompiledMatchingRule;
 }
+
+/** By firing rule, then by the JSON of the criteria. */
+type FiringContexts = Map<CompiledFiringRule, Map<string, FiringContext>>;
 
 /** The matches of one firing context, in the order of the messages. */
 interface FiringContext {
@@ -29,7 +32,7 @@ interface Guard {
 
 /** Simple event processing (manual 17.2.5): matching rules, then the firing rules that they lead to. */
 export async function processSimpleEvents(batch: Batch): Promise<void> {
-  const contexts = new Map<string, FiringContext>();
+  const contexts: FiringContexts = new Map();
   for (const incoming of batch.messages) {
     for (const matching of incoming.rules.matching) {
       if (!isTrue(batch.evaluate(matching, matching.predicate, incoming))) continue;
@@ -37,19 +40,20 @@ export async function processSimpleEvents(batch: Batch): Promise<void> {
         if (firing.guard) addMatch(contexts, firing, { incoming, matching });
         else await fire(batch, firing, { incoming, matching });
     }
-    await batch.breathe();
+    if (batch.isLong) await batch.breathe();
   }
   await fireGuarded(batch, contexts);
 }
 
-function addMatch(contexts: Map<string, FiringContext>, firing: CompiledFiringRule, match: Match): void {
+function addMatch(contexts: FiringContexts, firing: CompiledFiringRule, match: Match): void {
   const { incoming } = match;
   const { tenantId } = incoming;
   const criteria = firing.keys.map(({ path, read }) => ({ keyPath: path, value: read(incoming.message) ?? null }));
-  const digest = digestOf(criteria);
-  const key = `${tenantId} ${firing.id} ${digest}`;
-  const known = contexts.get(key);
-  if (!known) contexts.set(key, { tenantId, firing, criteria, digest, matches: [match] });
+  let ofRule = contexts.get(firing);
+  if (!ofRule) contexts.set(firing, (ofRule = new Map()));
+  const key = JSON.stringify(criteria);
+  const known = ofRule.get(key);
+  if (!known) ofRule.set(key, { tenantId, firing, criteria, digest: digestOf(criteria), matches: [match] });
   // After one match of a message, no other one can fire; nor after the first, when that is once.
   else if (firing.guard?.sleepMs !== undefined && known.matches.at(-1)!.incoming !== incoming)
     known.matches.push(match);
@@ -59,8 +63,11 @@ function addMatch(contexts: Map<string, FiringContext>, firing: CompiledFiringRu
  * Guards are taken by comparing and setting: a context whose guard another instance has set in the meantime is locked
  * by the attempt, and decided again. All instances lock in the same order.
  */
-async function fireGuarded(batch: Batch, contexts: ReadonlyMap<string, FiringContext>): Promise<void> {
-  let open = [...contexts.keys()].toSorted().map((key) => contexts.get(key)!);
+async function fireGuarded(batch: Batch, contexts: FiringContexts): Promise<void> {
+  let open = inLockOrder(
+    [...contexts.values()].flatMap((ofRule) => [...ofRule.values()]),
+    ({ tenantId, firing, digest }) => `${tenantId} ${guardKey(firing.id, digest)}`,
+  );
   while (open.length > 0) {
     const guards = await readGuards(batch, open);
     const taken = open.flatMap((context) => decide(context, guards.get(guardKey(context.firing.id, context.digest))));

@@ -1,6 +1,6 @@
 import { isTrue } from '@orrery/core/json-logic';
 import { digestOf } from '../guards/criteria.js';
-import { type Batch, chunks, type Incoming, referenceTo } from './batch.js';
+import { type Batch, chunks, type Incoming, inLockOrder, referenceTo } from './batch.js';
 import type { CompiledStateRule } from './tenant-rules.js';
 
 type State = string | number | boolean;
@@ -39,8 +39,7 @@ const isPrimitive = (value: unknown): value is State =>
  * lost. All instances lock in the same order.
  */
 export async function processStates(batch: Batch): Promise<void> {
-  const keys = await keysOf(batch);
-  let open = [...keys.keys()].toSorted().map((key) => keys.get(key)!);
+  let open = inLockOrder(await keysOf(batch), ({ tenantId, rule, digest }) => `${tenantId} ${rowKey(rule.id, digest)}`);
   while (open.length > 0) {
     const states = await readStates(batch, open);
     const computed: Computed[] = [];
@@ -55,23 +54,23 @@ export async function processStates(batch: Batch): Promise<void> {
 }
 
 /** The state keys of the messages that pass their rule's filter. */
-async function keysOf(batch: Batch): Promise<Map<string, StateKey>> {
-  const keys = new Map<string, StateKey>();
+async function keysOf(batch: Batch): Promise<StateKey[]> {
+  const keys = new Map<CompiledStateRule, Map<string, StateKey>>();
   for (const incoming of batch.messages) {
     for (const rule of incoming.rules.states) {
       if (rule.filter && !isTrue(batch.evaluate(rule, rule.filter, incoming))) continue;
       const value = rule.key(incoming.message);
       if (!isPrimitive(value)) continue;
       const key = String(value);
-      const digest = digestOf(key);
-      const id = `${incoming.tenantId} ${rowKey(rule.id, digest)}`;
-      const known = keys.get(id);
+      let ofRule = keys.get(rule);
+      if (!ofRule) keys.set(rule, (ofRule = new Map()));
+      const known = ofRule.get(key);
       if (known) known.messages.push(incoming);
-      else keys.set(id, { tenantId: incoming.tenantId, rule, key, digest, messages: [incoming] });
+      else ofRule.set(key, { tenantId: incoming.tenantId, rule, key, digest: digestOf(key), messages: [incoming] });
     }
-    await batch.breathe();
+    if (batch.isLong) await batch.breathe();
   }
-  return keys;
+  return [...keys.values()].flatMap((ofRule) => [...ofRule.values()]);
 }
 
 /** The transitions from a state on; nothing when there are none. */
@@ -81,7 +80,7 @@ async function compute(batch: Batch, stateKey: StateKey, before: State | null): 
   let state = before;
   for (const incoming of stateKey.messages) {
     const next = batch.evaluate(rule, rule.next, incoming, state);
-    await batch.breathe();
+    if (batch.isLong) await batch.breathe();
     if (!isPrimitive(next) || next === state) continue;
     if (typeof next === 'string' && next.length > MAX_STATE_LENGTH) {
       batch.fail(rule, incoming, `expected a state of at most ${MAX_STATE_LENGTH} characters`);

@@ -1,7 +1,9 @@
+import { setImmediate } from 'node:timers/promises';
 import { VersionedCache } from '@orrery/core/bus';
 import type { Database } from '@orrery/core/database';
 import { ApiError } from '@orrery/core/http';
 import type { Logger } from '@orrery/core/telemetry';
+import { LRUCache } from 'lru-cache';
 import { compileRuleLogic, type RuleLogic } from '../logic/rule-logic.js';
 import { compilePath, parseDuration } from '../rules/rule-document.js';
 import type { FiringRuleDto, MatchingRuleDto, StateProcessingRuleDto } from '../rules/rule.dto.js';
@@ -23,6 +25,7 @@ export interface CompiledMatchingRule extends CompiledRule {
 }
 
 export interface CompiledFiringRule extends CompiledRule {
+  matchingIds: ReadonlySet<string>;
   keys: Array<{ path: string; read: (message: unknown) => unknown }>;
   /** Whether it is held back after an event: ONCE for ever, SLEEP for so many milliseconds, ALWAYS not at all. */
   guard: { sleepMs: number | undefined } | undefined;
@@ -40,19 +43,31 @@ export interface TenantRules {
   states: CompiledStateRule[];
 }
 
+/** Rules that stay compiled while others of their tenant change. */
+const MAX_RULES = 20_000;
+/** Longest time that compiling keeps the process from anything else. */
+const MAX_BLOCKED_MS = 20;
+
+interface KnownRule {
+  /** What it was compiled from. */
+  source: string;
+  compiled: object | undefined;
+}
+
 /** The rules of the tenants in hand, compiled once per version; versions are read in the transaction of each batch. */
 export class RuleCache {
-  private readonly compiled: VersionedCache<TenantRules>;
+  private readonly tenants: VersionedCache<TenantRules>;
+  private readonly known = new LRUCache<string, KnownRule>({ max: MAX_RULES });
 
   constructor(
     private readonly database: Database,
     private readonly logger: Logger,
   ) {
-    this.compiled = new VersionedCache((key) => this.load(key.slice(key.indexOf(' ') + 1)), 5000);
+    this.tenants = new VersionedCache((key) => this.load(key.slice(key.indexOf(' ') + 1)), 5000);
   }
 
   get(tenantId: string, version: string): Promise<TenantRules> {
-    return this.compiled.get(`${version} ${tenantId}`);
+    return this.tenants.get(`${version} ${tenantId}`);
   }
 
   private async load(tenantId: string): Promise<TenantRules> {
@@ -60,28 +75,49 @@ export class RuleCache {
       where: { tenantId, enabled: true },
       order: { created: 'ASC', id: 'ASC' },
     });
-    const all = <Compiled>(kind: RuleKind, compile: (rule: Rule) => Compiled): Compiled[] =>
-      rules.flatMap((rule) => (rule.kind === kind ? this.compiledOne(rule, compile) : []));
-    const firing = all('firing', (rule) => ({ ids: firingDto(rule).matchingRuleIds, compiled: compileFiring(rule) }));
-    const matching = all('matching', (rule) => ({
-      ...compileMatching(rule),
-      firing: firing
-        .filter(({ ids }) => ids.some((id) => id.toLowerCase() === rule.id))
-        .map(({ compiled }) => compiled),
-    }));
-    // A match that leads to no firing rule has no effect.
-    return { matching: matching.filter((rule) => rule.firing.length > 0), states: all('state', compileState) };
+    const firing = await this.all(rules, 'firing', compileFiring);
+    const matching = await this.all(rules, 'matching', compileMatching);
+    return {
+      // A match that leads to no firing rule has no effect.
+      matching: matching
+        .map((rule) => ({ ...rule, firing: firing.filter(({ matchingIds }) => matchingIds.has(rule.id)) }))
+        .filter((rule) => rule.firing.length > 0),
+      states: await this.all(rules, 'state', compileState),
+    };
   }
 
-  /** A rule of an earlier release that this one refuses must not stop the others. */
-  private compiledOne<Compiled>(rule: Rule, compile: (rule: Rule) => Compiled): Compiled[] {
+  private async all<Compiled extends object>(
+    rules: readonly Rule[],
+    kind: RuleKind,
+    compile: (rule: Rule) => Compiled,
+  ): Promise<Compiled[]> {
+    const compiled: Compiled[] = [];
+    let began = performance.now();
+    for (const rule of rules) {
+      if (rule.kind !== kind) continue;
+      const one = this.one(rule, compile);
+      if (one) compiled.push(one);
+      if (performance.now() - began < MAX_BLOCKED_MS) continue;
+      await setImmediate();
+      began = performance.now();
+    }
+    return compiled;
+  }
+
+  /** Nothing for a rule of an earlier release that this one refuses: it must not stop the others. */
+  private one<Compiled extends object>(rule: Rule, compile: (rule: Rule) => Compiled): Compiled | undefined {
+    const source = JSON.stringify([rule.name, rule.definition]);
+    const known = this.known.get(rule.id);
+    if (known?.source === source) return known.compiled as Compiled | undefined;
+    let compiled: Compiled | undefined;
     try {
-      return [compile(rule)];
+      compiled = compile(rule);
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       this.logger.error({ tenantId: rule.tenantId, rule: rule.id, error: error.details }, 'a rule is not applied');
-      return [];
     }
+    this.known.set(rule.id, { source, compiled });
+    return compiled;
   }
 }
 
@@ -91,7 +127,6 @@ const dtoOf = ({ id, name, enabled, definition }: Rule): Record<string, unknown>
   id,
   enabled,
 });
-const firingDto = (rule: Rule): FiringRuleDto => dtoOf(rule) as unknown as FiringRuleDto;
 
 function compileMatching(rule: Rule): Omit<CompiledMatchingRule, 'firing'> {
   const dto = dtoOf(rule) as unknown as MatchingRuleDto;
@@ -105,11 +140,12 @@ function compileMatching(rule: Rule): Omit<CompiledMatchingRule, 'firing'> {
 }
 
 function compileFiring(rule: Rule): CompiledFiringRule {
-  const dto = firingDto(rule);
+  const dto = dtoOf(rule) as unknown as FiringRuleDto;
   return {
     id: rule.id,
     name: rule.name ?? undefined,
     stored: { ...dto },
+    matchingIds: new Set(dto.matchingRuleIds.map((id) => id.toLowerCase())),
     keys: dto.aggregationKeys.map((path) => ({ path, read: compilePath(path) })),
     guard: dto.firingType === 'ALWAYS' ? undefined : { sleepMs: parseDuration(dto.sleepDuration) },
   };
