@@ -3,9 +3,9 @@ import type { Value } from './field-types.js';
 
 /**
  * Most work that one payload may cause: elements of arrays, and per element of a structure its fields and the terms of
- * their expressions. Takes a few milliseconds. Payloads of devices need far less; formats of attackers ask for more.
+ * their expressions. Takes some milliseconds. Payloads of devices need far less; formats of attackers ask for more.
  */
-export const MAX_STEPS = 100_000;
+export const MAX_STEPS = 50_000;
 
 const bits32 = new Uint32Array(1);
 const asFloat = new Float32Array(bits32.buffer);
@@ -209,10 +209,11 @@ function float(bits: number): number | null {
   // Below 2^24 neighbours differ by 1 at most, so that the shortest is the one with the fewest decimals.
   if (size >= 1e-3 && size < 2 ** 24)
     for (let scale = 1; scale <= 1e12; scale *= 10) {
-      const rounded = Math.round(value * scale) / scale;
-      if (Math.fround(rounded) === value) return rounded;
+      const rounded = Math.round(size * scale) / scale;
+      if (Math.fround(rounded) === size) return value < 0 ? -rounded : rounded;
     }
-  for (let digits = 1; digits < 9; digits++) {
+  // Six digits always tell which of two comes first, except close to 0, where numbers have fewer bits.
+  for (let digits = size < 2 ** -126 ? 1 : 6; digits < 9; digits++) {
     const rounded = Number(value.toPrecision(digits));
     if (Math.fround(rounded) === value) return rounded;
   }

@@ -89,16 +89,13 @@ class FormatParser {
     const sizeText = this.bracket();
     this.blank();
     const nameAt = this.at;
-    const name = this.word();
+    const word = this.word();
+    const name = word && this.nameOf(word, nameAt);
     this.blank();
     const end = this.format[this.at];
-    if (end !== ';' && end !== '{')
-      throw new DefinitionError(
-        end === undefined ? "the format ends, ';' is expected" : "';' is expected to end the field",
-        this.at,
-      );
-    if (++this.count > MAX_FIELDS) throw new DefinitionError(`at most ${MAX_FIELDS} fields are expected`, start);
     const isStructure = end === '{';
+    if (end !== ';' && !isStructure) throw this.unfinished(head, start);
+    if (++this.count > MAX_FIELDS) throw new DefinitionError(`at most ${MAX_FIELDS} fields are expected`, start);
     if (isStructure && name)
       throw new DefinitionError("a structure is written name{…} or name[size]{…}: '{' is expected", nameAt);
     if (!isStructure && !head) throw new DefinitionError('the type of a field is expected', start);
@@ -106,14 +103,24 @@ class FormatParser {
     const field: Field = isStructure ? { type: '', littleEndian: false, fields: [] } : this.typed(head, start);
     if (this.endReached && !(field.type === 'val' && this.scopes.length > 1))
       throw new DefinitionError('no field is expected after an array that takes the rest of the payload', start);
-    const fieldName = isStructure ? head : name;
-    if (fieldName) field.name = this.nameOf(fieldName, isStructure ? start : nameAt);
+    const ownName = isStructure ? head && this.nameOf(head, start) : name;
+    if (ownName) field.name = ownName;
     if (sizeText !== undefined) field.size = this.size(sizeText, sizeAt);
     if (!isStructure) this.checkForm(field, start, sizeAt, nameAt);
     this.declare(field, isStructure ? start : nameAt);
     this.at++;
     if (isStructure) this.open(field, start);
     else if (field.size === 'rest') this.endReached = true;
+  }
+
+  /** What is wrong is the first word, or else that something follows the field. */
+  private unfinished(head: string, start: number): DefinitionError {
+    if (head && !TYPE.test(head) && !NAME.test(head))
+      return new DefinitionError(`'${shown(head)}' is not a type`, start);
+    return new DefinitionError(
+      this.at < this.format.length ? "';' is expected to end the field" : "the format ends, ';' is expected",
+      this.at,
+    );
   }
 
   /** @param head such as `<int`, `bit:3` or `val:(a*2)` */
@@ -272,6 +279,7 @@ class FormatParser {
       if (character === '(') depth++;
       if (character === ')') depth--;
     }
+    if (depth > 0) throw new DefinitionError("')' is expected", this.at);
     return this.format.slice(start, this.at);
   }
 
