@@ -29,6 +29,7 @@ const LETTERS: Readonly<Record<string, { part: Part; digits: number }>> = {
 };
 const OPTIONAL_TIME =
   /^(?<year>\d{4})(?:-(?<month>\d{2})(?:-(?<day>\d{2})(?:T(?:(?<hour>\d{2})(?::(?<minute>\d{2})(?::(?<second>\d{2})(?:[.,](?<fraction>\d{1,9}))?)?)?)?(?<zone>Z|[+-]\d{2}(?::?\d{2})?)?)?)?)?$/;
+const YEAR_10000 = Date.UTC(10_000, 0);
 const DEFAULT = 'strict_date_optional_time||epoch_millis';
 
 type Layout = { kind: 'optional' | 'epoch_millis' | 'epoch_second' | 'letters'; tokens: string[] };
@@ -62,6 +63,8 @@ export class DateFormat {
     const layout = this.layouts[0]!;
     if (layout.kind === 'epoch_millis') return String(milliseconds);
     if (layout.kind === 'epoch_second') return String(Math.floor(milliseconds / 1000));
+    if (layout.kind === 'optional' && zone === 'UTC' && milliseconds >= 0 && milliseconds < YEAR_10000)
+      return new Date(milliseconds).toISOString();
     const date = zoned(milliseconds, zone);
     if (layout.kind === 'optional')
       return `${pad(date.year, 4)}-${pad(date.month, 2)}-${pad(date.day, 2)}T${pad(date.hour, 2)}:${pad(date.minute, 2)}:${pad(date.second, 2)}.${pad(date.millisecond, 3)}${printZone(date)}`;

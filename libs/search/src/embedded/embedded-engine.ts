@@ -18,6 +18,8 @@ const HITS_AT_ONCE = 50;
 /** Hits of top_hits in one answer. */
 const MAX_TOP_HITS = 10_000;
 const EXPIRED_AT_ONCE = 10_000;
+/** Searches of a process at a time: the other connections of its pool are for indexing. */
+const AT_ONCE = 4;
 
 export interface EmbeddedOptions {
   /** Time of one search, milliseconds. */
@@ -30,6 +32,8 @@ export interface EmbeddedOptions {
  */
 export class EmbeddedEngine implements SearchEngine {
   private readonly timeoutMs: number;
+  private running = 0;
+  private readonly waiting: Array<() => void> = [];
 
   constructor(
     private readonly database: Database,
@@ -67,6 +71,22 @@ export class EmbeddedEngine implements SearchEngine {
   }
 
   async search(tenantId: string, request: SearchRequest): Promise<SearchAnswer> {
+    const started = performance.now();
+    if (this.running >= AT_ONCE) await new Promise<void>((resolve) => this.waiting.push(resolve));
+    else this.running++;
+    try {
+      // Not the fault of this search.
+      if (performance.now() - started > this.timeoutMs) throw new ApiError('SERVICE_UNAVAILABLE');
+      return await this.run(tenantId, request);
+    } finally {
+      // Whoever waits takes the place over.
+      const next = this.waiting.shift();
+      if (next) next();
+      else this.running--;
+    }
+  }
+
+  private async run(tenantId: string, request: SearchRequest): Promise<SearchAnswer> {
     const started = performance.now();
     try {
       return await this.database.transaction(async (manager) => {

@@ -1,6 +1,9 @@
 import { Database } from '@orrery/core/database';
 import { type Backend, startBackend } from '@orrery/core/testing';
-import { ask, CASES, checkAnswer, contractDocuments } from '../testing/contract.js';
+import { ApiError } from '@orrery/core/http';
+import { type FieldTypes, MESSAGE_FIELDS, parseSearch } from '../dsl/index.js';
+import type { IndexedDocument, SearchAnswer } from '../search-engine.js';
+import { ask, CASES, checkAnswer, contractDocuments, CROWD } from '../testing/contract.js';
 import { EmbeddedEngine, embeddedMigrations } from './index.js';
 
 const schema = { name: 'search', entities: [], migrations: embeddedMigrations };
@@ -28,6 +31,158 @@ describe('the embedded engine', () => {
   afterAll(async () => {
     await database?.close();
     await backend?.stop();
+  });
+
+  const find = (tenantId: string, body: unknown, types?: FieldTypes): Promise<SearchAnswer> =>
+    engine.search(tenantId, parseSearch(body, 'v1', types ?? ((field) => MESSAGE_FIELDS[field])));
+  const message = (tenantId: string, id: string, more: Record<string, unknown> = {}): IndexedDocument => ({
+    tenantId,
+    id,
+    created: '2026-01-01T00:00:00.000Z',
+    model: 'm',
+    source: {
+      id,
+      streamId: 's',
+      timestamp: '2026-01-01T00:00:00.000Z',
+      created: '2026-01-01T00:00:00.000Z',
+      model: 'm',
+      tags: [],
+      metadata: { connector: 'http' },
+      ...more,
+    },
+  });
+  const failureOf = (search: Promise<unknown>): Promise<unknown> =>
+    search.then(
+      () => undefined,
+      (error: unknown) => error,
+    );
+
+  it('keeps a document once, and the last of its versions', async () => {
+    await engine.index([message('twice', '1', { streamId: 'old' }), message('twice', '1', { streamId: 'new' })]);
+    await Promise.all([
+      engine.index([message('twice', '1', { streamId: 'new' })]),
+      engine.index([message('twice', '1', { streamId: 'new' }), message('twice', '2')]),
+    ]);
+    const { hits } = await find('twice', { query: { term: { streamId: 'new' } } });
+    expect(hits.total.value).toBe(1);
+    expect((await find('twice', { query: { term: { streamId: 'old' } } })).hits.total.value).toBe(0);
+    expect(await engine.count('twice')).toBe(2);
+  });
+
+  it('gives no search more than the documents of its account', async () => {
+    await engine.index([message('mine', '1', { tags: ['mine'] }), message('theirs', '1', { tags: ['theirs'] })]);
+    for (const query of [
+      { match_all: {} },
+      { bool: { must_not: [{ term: { tags: 'mine' } }] } },
+      { bool: { should: [{ match_all: {} }, { term: { tags: 'theirs' } }] } },
+      { query_string: { query: '* OR tags:theirs OR NOT tags:mine' } },
+      { ids: { values: ['1'] } },
+      { wildcard: { streamId: "*' OR '1'='1" } },
+      { term: { "x'); DROP TABLE documents; --": 'a' } },
+    ]) {
+      const { hits, aggregations } = await find('mine', {
+        query,
+        aggs: {
+          t: { terms: { field: 'tags' } },
+          m: { missing: { field: 'nosuch' } },
+          o: { filters: { other_bucket: true, filters: [{ term: { tags: 'x' } }] } },
+        },
+      });
+      expect(hits.total.value).toBeLessThanOrEqual(1);
+      expect(JSON.stringify({ hits, aggregations })).not.toContain('theirs');
+      expect(JSON.stringify(aggregations)).not.toMatch(/"doc_count":[2-9]/);
+    }
+    expect(await engine.count('theirs')).toBe(1);
+  });
+
+  it('keeps any text as it came, and finds what can be found of it', async () => {
+    const source = {
+      value: {
+        text: 'a\u0000b \ud800 \\ \t \n %_ 𝒳 ≠',
+        long: 'x'.repeat(100_000),
+        deep: [[['inner']]],
+        nothing: null,
+        'odd"key\\': 1,
+      },
+    };
+    await engine.index([message('odd', '1', source)]);
+    const types: FieldTypes = (field) =>
+      field.startsWith('@m.') ? (field.endsWith('key\\') ? 'number' : 'string') : MESSAGE_FIELDS[field];
+    const [hit] = (await find('odd', {}, types)).hits.hits;
+    expect(hit!._source!['value']).toEqual(source.value);
+    for (const query of [
+      { term: { '@m.value.deep': 'inner' } },
+      { match: { '@m.value.text': 'b' } },
+      { term: { '@m.value.odd"key\\': 1 } },
+    ])
+      expect((await find('odd', { query }, types)).hits.total.value).toBe(1);
+    expect((await find('odd', { query: { exists: { field: '@m.value.nothing' } } }, types)).hits.total.value).toBe(0);
+  });
+
+  it('counts by arrival, and removes what is old and who is gone', async () => {
+    const at = (tenantId: string, id: string, created: string): IndexedDocument => ({
+      ...message(tenantId, id),
+      created,
+    });
+    await engine.index([
+      at('aged', '1', '2020-01-01T00:00:00.000Z'),
+      at('aged', '2', '2020-01-02T00:00:00.000Z'),
+      at('aged', '3', '2026-01-01T00:00:00.000Z'),
+      at('gone', '1', '2026-01-01T00:00:00.000Z'),
+    ]);
+    expect(await engine.count('aged', '2020-01-01T00:00:00.000Z', '2020-01-02T00:00:00.000Z')).toBe(1);
+    await engine.expire('2020-01-02T00:00:00.000Z');
+    expect(await engine.count('aged')).toBe(2);
+    await engine.removeTenant('gone');
+    expect(await engine.count('gone')).toBe(0);
+    expect(await engine.count('aged')).toBe(2);
+  });
+
+  it('answers 400 when a search takes too long, or has too many buckets, and goes on', async () => {
+    const hasty = new EmbeddedEngine(database, { timeoutMs: 0.001 });
+    const late = await failureOf(
+      hasty.search(
+        CROWD,
+        parseSearch({}, 'v1', (field) => MESSAGE_FIELDS[field]),
+      ),
+    );
+    expect(late).toBeInstanceOf(ApiError);
+    const minutes = { date_histogram: { field: 'timestamp', calendar_interval: 'second' } };
+    const wide = await failureOf(find(CROWD, { size: 0, aggs: { a: minutes } }));
+    expect((wide as ApiError).status).toBe(400);
+    expect((await find(CROWD, { size: 0 })).hits.total.value).toBe(10_000);
+  });
+
+  it('stands patterns that are made to take long', async () => {
+    const types: FieldTypes = (field) => (field === '@m.value.text' ? 'string' : MESSAGE_FIELDS[field]);
+    await engine.index([message('slow', '1', { value: { text: 'a'.repeat(8000) } })]);
+    const started = performance.now();
+    for (const query of [
+      { wildcard: { '@m.value.text': `${'*a'.repeat(20)}b` } },
+      { wildcard: { '@m.value.text': `${'a?*'.repeat(20)}b` } },
+      {
+        match: {
+          '@m.value.text': {
+            query: Array.from({ length: 300 }, (_, i) => `a${i}`)
+              .join(' ')
+              .slice(0, 1000),
+          },
+        },
+      },
+      { query_string: { query: `"${'a '.repeat(400)}b"`, default_field: '@m.value.text' } },
+    ])
+      expect((await find('slow', { query }, types)).hits.total.value).toBe(0);
+    expect(performance.now() - started).toBeLessThan(10_000);
+  });
+
+  it('answers many searches at once', async () => {
+    const answers = await Promise.all(
+      Array.from({ length: 30 }, () => find(CROWD, { size: 1, aggs: { s: { terms: { field: 'streamId' } } } })),
+    );
+    for (const { hits, aggregations } of answers) {
+      expect(hits.hits).toHaveLength(1);
+      expect(aggregations).toMatchObject({ s: { buckets: Array.from({ length: 10 }, () => ({})) } });
+    }
   });
 
   it.each(CASES.map((each) => [each.name, each] as const))('answers: %s', async (_name, each) => {

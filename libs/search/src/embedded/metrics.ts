@@ -13,12 +13,24 @@ export function javaDouble(value: number): string {
   return Number.isInteger(value) ? value.toFixed(1) : String(value);
 }
 
-/** Prints dates where the field is one. */
-export function datePrinter(aggregation: Aggregation): ((value: number) => string) | undefined {
+type Printer = (value: number) => string;
+const printers = new WeakMap<Aggregation, Printer>();
+
+/** Prints dates where the field is one; what was printed is kept, as the same dates come in many buckets. */
+export function datePrinter(aggregation: Aggregation): Printer | undefined {
   if (!('field' in aggregation) || aggregation.field.type !== 'date') return undefined;
+  const known = printers.get(aggregation);
+  if (known) return known;
   const format = DateFormat.of('format' in aggregation ? aggregation.format : undefined)!;
   const zone = 'timeZone' in aggregation ? aggregation.timeZone : 'UTC';
-  return (value) => format.print(Math.trunc(value), zone);
+  const printed = new Map<number, string>();
+  const printer = (value: number): string => {
+    let text = printed.get(value);
+    if (text === undefined) printed.set(value, (text = format.print(Math.trunc(value), zone)));
+    return text;
+  };
+  printers.set(aggregation, printer);
+  return printer;
 }
 
 const withText = (value: number | null, print?: (value: number) => string): Json =>

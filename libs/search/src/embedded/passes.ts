@@ -103,8 +103,16 @@ const timeZoneOf = (sql: Sql, zone: string): string =>
   // An offset as text would be POSIX, with the opposite sign.
   /^[+-]\d/.test(zone) ? sql.value(zone, 'interval') : sql.value(zone, 'text');
 
-export const roundingOf = (aggregation: Aggregation & { kind: 'date_histogram' }): DateRounding =>
-  new DateRounding(aggregation.interval, aggregation.offset, aggregation.timeZone);
+const roundings = new WeakMap<Aggregation, DateRounding>();
+
+export function roundingOf(aggregation: Aggregation & { kind: 'date_histogram' }): DateRounding {
+  let rounding = roundings.get(aggregation);
+  if (!rounding) {
+    rounding = new DateRounding(aggregation.interval, aggregation.offset, aggregation.timeZone);
+    roundings.set(aggregation, rounding);
+  }
+  return rounding;
+}
 
 /** Expression of the key of a document, or of an array of its keys; null for none. */
 function keyOf(values: Values, aggregation: Aggregation): string {

@@ -14,6 +14,8 @@ const MONTHS: Partial<Record<CalendarUnit, number>> = { month: 1, quarter: 3, ye
 /** Where the buckets of a date_histogram begin: in SQL for documents, here for the empty ones between them. Milliseconds. */
 export class DateRounding {
   private readonly milliseconds: number | undefined;
+  // The same keys come in the buckets of many parents, and time zones take their time.
+  private readonly following = new Map<number, number>();
 
   constructor(
     private readonly interval: CalendarUnit | number,
@@ -51,6 +53,12 @@ export class DateRounding {
 
   next(key: number): number {
     if (this.milliseconds !== undefined && this.zone === 'UTC') return key + this.milliseconds;
+    let next = this.following.get(key);
+    if (next === undefined) this.following.set(key, (next = this.zonedNext(key)));
+    return next;
+  }
+
+  private zonedNext(key: number): number {
     const date = Temporal.Instant.fromEpochMilliseconds(key - this.offset).toZonedDateTimeISO(this.zone);
     if (typeof this.interval === 'number') {
       const next = date.toPlainDateTime().add({ milliseconds: this.interval }).toZonedDateTime(this.zone);
