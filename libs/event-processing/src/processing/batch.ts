@@ -22,6 +22,8 @@ export class Incoming {
   private text?: string;
 
   constructor(
+    /** Place in the batch. */
+    readonly index: number,
     readonly header: MessageHeader,
     private readonly body: string,
     readonly rules: TenantRules,
@@ -51,18 +53,28 @@ export class Incoming {
   }
 }
 
-/** Bytes of events that are written to the outbox at once. */
-const MAX_PENDING_BYTES = 4 << 20;
+/** Bytes, about, of the rows that are written at once. */
+const MAX_CHUNK_BYTES = 4 << 20;
+/** Of an event beside its message: the rules, mostly. */
+const EVENT_BYTES = 2048;
+/** Events that wait to be put in order: many rules may make many of each message. */
+const MAX_EMITTED = 50_000;
 /** Longest time that the transaction waits for evaluations: the database ends those that seem to be left alone. */
 const MAX_IDLE_MS = 50;
+
+interface Emitted {
+  incoming: Incoming;
+  type: string;
+  rules: Record<string, unknown>;
+  body: () => string;
+}
 
 /** One batch of messages on its way through the rules: its clock, its events, and what went wrong. */
 export class Batch {
   readonly now = new Date();
   readonly timestamp = this.now.toISOString();
   private readonly failed = new Map<string, AuditEntry>();
-  private pending: OutboxItem[] = [];
-  private pendingBytes = 0;
+  private emitted: Emitted[] = [];
   private touched = performance.now();
 
   constructor(
@@ -114,28 +126,34 @@ export class Batch {
     this.touched = performance.now();
   }
 
-  /** @param body the routed shape of the event, as JSON text. */
-  async emit(incoming: Incoming, type: string, rules: Record<string, unknown>, body: string): Promise<void> {
+  /** @param body writes the routed shape of the event, as JSON text. */
+  async emit(incoming: Incoming, type: string, rules: Record<string, unknown>, body: () => string): Promise<void> {
+    this.emitted.push({ incoming, type, rules, body });
+    if (this.emitted.length >= MAX_EMITTED) await this.flush();
+  }
+
+  /** Writes the events that have been emitted, in the order of their messages, whatever rule they come from. */
+  async flush(): Promise<void> {
+    const emitted = this.emitted.toSorted((a, b) => a.incoming.index - b.incoming.index);
+    this.emitted = [];
+    for (const chunk of chunks(emitted, ({ incoming }) => incoming.data.length + EVENT_BYTES)) {
+      await writeOutbox(
+        this.manager,
+        chunk.map((event) => this.outboxItem(event)),
+      );
+      this.touched = performance.now();
+    }
+  }
+
+  private outboxItem({ incoming, type, rules, body }: Emitted): OutboxItem {
     const { tenantId } = incoming;
     const key = partitionKey(incoming.header);
     const header: EventHeader = { tenantId, type, key, stored: { id: newMessageId(), rules } };
-    const item = {
+    return {
       subject: streamSubject('EVENTS', partitionOf(tenantId, key, this.partitions)),
       header: JSON.stringify(header),
-      body,
+      body: body(),
     };
-    this.pending.push(item);
-    this.pendingBytes += item.header.length + body.length;
-    if (this.pendingBytes > MAX_PENDING_BYTES) await this.flush();
-  }
-
-  /** Writes the events that have been emitted. */
-  async flush(): Promise<void> {
-    const items = this.pending;
-    this.pending = [];
-    this.pendingBytes = 0;
-    await writeOutbox(this.manager, items);
-    this.touched = performance.now();
   }
 }
 
@@ -146,7 +164,7 @@ export function* chunks<Row>(rows: readonly Row[], bytes: (row: Row) => number):
   for (const row of rows) {
     chunk.push(row);
     size += bytes(row);
-    if (size > MAX_PENDING_BYTES) {
+    if (size > MAX_CHUNK_BYTES) {
       yield chunk;
       [chunk, size] = [[], 0];
     }

@@ -33,7 +33,7 @@ export function messagesReader(bus: Bus, database: Database, audit: Audit, logge
     );
     return headers.flatMap((header, i) => {
       const tenant = tenants.get(header.tenantId);
-      return tenant ? [new Incoming(header, items[i]!.body, tenant, context.get(header.tenantId)!)] : [];
+      return tenant ? [new Incoming(i, header, items[i]!.body, tenant, context.get(header.tenantId)!)] : [];
     });
   }
 

@@ -166,14 +166,14 @@ const matchingContext = (batch: Batch, { incoming }: Match, rule: unknown, type 
   `"matchingRule":${JSON.stringify(rule)},"data":{${type}${incoming.data}}}`;
 
 /** The routed event (manual 15.4.2.2). */
-async function fire(batch: Batch, firing: CompiledFiringRule, match: Match): Promise<void> {
+function fire(batch: Batch, firing: CompiledFiringRule, match: Match): Promise<void> {
   const { incoming, matching } = match;
-  const context = matchingContext(batch, match, referenceTo(matching), '"type":"dataMessage","version":1,');
-  await batch.emit(
-    incoming,
-    'matchingFired',
-    { firingRule: firing.stored, matchingRule: matching.stored },
-    `{"type":"matchingFired","version":1,"tenantId":${JSON.stringify(incoming.tenantId)},` +
-      `"timestamp":"${batch.timestamp}","firingRule":${JSON.stringify(referenceTo(firing))},"matchingContext":${context}}`,
-  );
+  const body = (): string => {
+    const context = matchingContext(batch, match, referenceTo(matching), '"type":"dataMessage","version":1,');
+    return (
+      `{"type":"matchingFired","version":1,"tenantId":${JSON.stringify(incoming.tenantId)},` +
+      `"timestamp":"${batch.timestamp}","firingRule":${JSON.stringify(referenceTo(firing))},"matchingContext":${context}}`
+    );
+  };
+  return batch.emit(incoming, 'matchingFired', { firingRule: firing.stored, matchingRule: matching.stored }, body);
 }

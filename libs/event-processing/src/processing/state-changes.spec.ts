@@ -178,4 +178,20 @@ describe('state processing', () => {
     await database.close();
     expect(await states()).toEqual([]);
   });
+
+  it('tells of what happens to a device in the order of its messages, whatever rule it comes from', async () => {
+    await tenant.state({ var: 'value.temp' });
+    await tenant.state({ '+': [TEMP, 1000] });
+    const matching = await tenant.match({ '>': [TEMP, 0] });
+    await tenant.fires([matching]);
+    await tenant.fires([matching], { firingType: 'ONCE', aggregationKeys: ['value.temp'] });
+    const temps = Array.from({ length: 50 }, (_, i) => i + 1);
+    await Promise.all(temps.map((value) => tenant.temp(value, 'd')));
+    await rules.probe.settled();
+    const order = rules.probe.events(tenant.id).map((event) => {
+      const { value } = 'data' in event ? event.data : event.matchingContext.data;
+      return (value as { temp: number }).temp;
+    });
+    expect(order).toEqual(temps.flatMap((value) => [value, value, value, value]));
+  });
 });

@@ -131,17 +131,19 @@ async function writeStates(batch: Batch, computed: readonly Computed[]): Promise
 
 /** The routed event (manual 15.4.2.3). */
 function report(batch: Batch, { rule, key, tenantId }: StateKey, { incoming, from, to }: Transition): Promise<void> {
-  const fields = JSON.stringify({
-    type: 'stateChange',
-    version: 1,
-    tenantId,
-    stateKey: key,
-    previousState: from,
-    newState: to,
-    timestamp: batch.timestamp,
-    stateProcessingRuleId: rule.id,
-    stateProcessingRule: referenceTo(rule),
-  });
-  const body = `${fields.slice(0, -1)},"data":{"type":"dataMessage","version":1,${incoming.data}}}`;
+  const body = (): string => {
+    const fields = JSON.stringify({
+      type: 'stateChange',
+      version: 1,
+      tenantId,
+      stateKey: key,
+      previousState: from,
+      newState: to,
+      timestamp: batch.timestamp,
+      stateProcessingRuleId: rule.id,
+      stateProcessingRule: referenceTo(rule),
+    });
+    return `${fields.slice(0, -1)},"data":{"type":"dataMessage","version":1,${incoming.data}}}`;
+  };
   return batch.emit(incoming, 'stateChange', { stateProcessingRule: rule.stored }, body);
 }

@@ -118,6 +118,11 @@ export class RuleProbe {
     return this.heard.filter(({ header }) => header.tenantId === tenantId).map(({ header }) => header);
   }
 
+  /** Of all types, as they came. */
+  events(tenantId: string): Array<MatchingFiredEvent | StateChangeEvent> {
+    return this.heard.filter(({ header }) => header.tenantId === tenantId).map(({ body }) => body);
+  }
+
   close(): Promise<void> {
     return this.ready.close();
   }
