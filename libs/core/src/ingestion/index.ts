@@ -1,2 +1,2 @@
 export { Ingestion } from './ingestion.js';
-export { forward, writeStageFilters } from './stages.js';
+export { forward, forwardAll, writeStageFilters } from './stages.js';

@@ -19,16 +19,33 @@ export const writeStageFilters = (
 /** Bytes of the rows of the outbox that hold messages. */
 const MAX_ROW_BYTES = 256 << 10;
 
+/** A message as it leaves a stage: the header as it came, and the body as it goes. */
+export interface Forwarded {
+  header: MessageHeader;
+  body: string;
+}
+
 /**
- * Sends messages from a stage to their next one, or to READY, within the transaction of the stage's own effect. Their
- * order is kept.
- * @param messages with the header as it came, and the body as it goes.
+ * Sends messages from a stage to their next one, or to READY, within the transaction of the stage's own effect. The order
+ * within a partition is kept.
  */
-export async function forward(
+export const forward = (
   manager: EntityManager,
   partition: number,
-  messages: ReadonlyArray<{ header: MessageHeader; body: string }>,
+  messages: readonly Forwarded[],
+): Promise<void> => forwardAll(manager, new Map([[partition, messages]]));
+
+/** The same for messages of several partitions at once. */
+export async function forwardAll(
+  manager: EntityManager,
+  byPartition: ReadonlyMap<number, readonly Forwarded[]>,
 ): Promise<void> {
+  const rows: OutboxItem[] = [];
+  for (const [partition, messages] of byPartition) rows.push(...packed(partition, messages));
+  await writeOutbox(manager, rows);
+}
+
+function packed(partition: number, messages: readonly Forwarded[]): OutboxItem[] {
   const rows: OutboxItem[] = [];
   const open = new Map<string, { items: EntryItem[]; bytes: number }>();
   const close = (subject: string): void => {
@@ -51,5 +68,5 @@ export async function forward(
     packed.bytes += bytes;
   }
   for (const subject of open.keys()) close(subject);
-  await writeOutbox(manager, rows);
+  return rows;
 }

@@ -1,7 +1,7 @@
 import type { Audit, AuditEntry } from '@orrery/core/audit';
 import { type AfterCommit, type Bus, PartitionReader, type ReadItem } from '@orrery/core/bus';
 import type { Database } from '@orrery/core/database';
-import { forward } from '@orrery/core/ingestion';
+import { forwardAll } from '@orrery/core/ingestion';
 import type { DataMessage, MessageHeader } from '@orrery/core/messages';
 import type { Running } from '@orrery/core/service';
 import type { EntityManager } from 'typeorm';
@@ -65,7 +65,7 @@ export class DecodingStage implements Running {
     let pending = new Map<number, Outgoing[]>();
     let characters = 0;
     const handOn = async (): Promise<void> => {
-      for (const [partition, messages] of pending) await forward(manager, partition, messages);
+      await forwardAll(manager, pending);
       pending = new Map();
       characters = 0;
     };
