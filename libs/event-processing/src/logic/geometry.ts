@@ -44,8 +44,9 @@ export function closeTo(lon: number, lat: number, radius: number, zone: Zone): b
   if (inside(lon, lat, zone)) return true;
   const scale = RADIUS * RADIANS;
   const east = scale * Math.cos(lat * RADIANS);
-  // The shorter way around the earth.
-  const x = (position: Position): number => ((((position[0] - lon + 540) % 360) + 360) % 360) * east - 180 * east;
+  // The shorter way around the earth, for the zone as a whole: its edges stay as they are.
+  const shift = 360 * Math.round((lon - (zone.west + zone.east) / 2) / 360) - lon;
+  const x = (position: Position): number => (position[0] + shift) * east;
   const y = (position: Position): number => (position[1] - lat) * scale;
   const reach = radius * radius;
   for (const ring of zone.rings) {

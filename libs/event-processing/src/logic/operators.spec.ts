@@ -289,6 +289,19 @@ describe('zones', () => {
     expect(await evaluate({ inside: [lon, lat, LINE] })).toBe(false);
   });
 
+  it('measures the shorter way around the earth', async () => {
+    const square = (west: number, east: number): number[][][] => [
+      [[west, 39], [east, 39], [east, 41], [west, 41], [west, 39]], // prettier-ignore
+    ];
+    const near = (lon: number, zone: unknown): Promise<unknown> => evaluate({ closeto: [lon, 40, 200_000, zone] });
+    // On the other side of the earth: the edges from -100 to -80 do not pass by 90.
+    expect(await near(90, square(-100, -80))).toBe(false);
+    expect(await near(-101, square(-100, -80))).toBe(true);
+    expect(await near(-179, square(170, 180))).toBe(true);
+    expect(await near(179, square(-180, -170))).toBe(true);
+    expect(await near(170, square(-180, -170))).toBe(false);
+  });
+
   it('JLG-020 tells the first polygon that the circle touches', async () => {
     const logic = { closetoindex: [LON, LAT, { var: 'location.accuracy' }, [ORLEANS, BOULOGNE]] };
     expect(await evaluate(logic, at(2.263849, 48.855983, 500))).toBe(1);
