@@ -42,7 +42,12 @@ export const search: Service = {
       providers: [
         { token: SearchesService, value: new SearchesService(engine, registry) },
         { token: ComputeTime, value: new ComputeTime(rateLimits) },
-        { token: ReindexingService, value: new ReindexingService(bus, database, engine, () => reindexer.wake()) },
+        {
+          token: ReindexingService,
+          value: new ReindexingService(bus, database, engine, () => {
+            if (roles.worker) reindexer.wake();
+          }),
+        },
       ],
       removeTenant: (tenantId) => engine.removeTenant(tenantId),
       running: [

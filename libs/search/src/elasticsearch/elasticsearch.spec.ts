@@ -11,7 +11,7 @@ import type { IndexedDocument } from '../search-engine.js';
 import { ask, CASES, checkAnswer, compareAnswers, contractDocuments, contractTypes } from '../testing/contract.js';
 import { elasticsearchClient } from './client.js';
 import { ElasticsearchEngine } from './elasticsearch-engine.js';
-import { testedElasticsearch } from './testing/engines.js';
+import { testedElasticsearch } from '../testing/engines.js';
 
 const elasticsearch = await testedElasticsearch();
 const logger = createLogger('test', process.env['ORRERY_TEST_LOG'] ?? 'silent');

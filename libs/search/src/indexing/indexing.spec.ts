@@ -12,7 +12,7 @@ import {
   startBackend,
 } from '@orrery/core/testing';
 import { store } from '@orrery/store';
-import { testedEngines } from '../elasticsearch/testing/engines.js';
+import { testedEngines } from '../testing/engines.js';
 import { search } from '../index.js';
 
 type Json = Record<string, unknown>;

@@ -12,7 +12,7 @@ import { type Bus, callRpc } from '@orrery/core/bus';
 import { store } from '@orrery/store';
 import { countArrived, readArrived, type ArrivalCursor } from '@orrery/store/contract';
 import { elasticsearchClient } from '../elasticsearch/client.js';
-import { testedEngines } from '../elasticsearch/testing/engines.js';
+import { testedEngines } from '../testing/engines.js';
 import { search } from '../index.js';
 import type { ReindexingDto } from './reindexing.dto.js';
 

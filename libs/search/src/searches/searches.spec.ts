@@ -10,7 +10,7 @@ import {
 import { limitsOf, newSettings } from '@orrery/core/limits';
 import type { DataMessage } from '@orrery/core/messages';
 import { store } from '@orrery/store';
-import { testedEngines } from '../elasticsearch/testing/engines.js';
+import { testedEngines } from '../testing/engines.js';
 import { search } from '../index.js';
 
 type Json = Record<string, unknown>;

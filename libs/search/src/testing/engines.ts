@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { startElasticsearch } from '../../../../../tools/services/elasticsearch.mjs';
+import { startElasticsearch } from '../../../../tools/services/elasticsearch.mjs';
 
 /** An engine that tests run on. */
 export interface TestedEngine {
