@@ -147,10 +147,12 @@ export class JavaScriptRunner {
   }
 
   private async started(): Promise<SandboxThread> {
+    // A thread may end without being asked.
+    const alive = (await this.thread)?.alive;
     if (this.closed) throw new Error('scripts are not run any more: the service is closing');
-    this.thread ??= SandboxThread.start();
+    if (!alive) this.thread = SandboxThread.start();
     try {
-      return await this.thread;
+      return await this.thread!;
     } catch (error) {
       this.thread = undefined;
       throw error;

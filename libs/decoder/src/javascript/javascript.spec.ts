@@ -180,6 +180,14 @@ describe('scripts of decoders', () => {
     expect(await run(LOOP)).toEqual({ error: 'the script took more than 50 ms' });
   });
 
+  it('that need a new sandbox each time are bounded as well', async () => {
+    const script = `if (Date.now() > 0) throw new Error('not now'); ${GOOD}`;
+    const jobs = Array.from({ length: 300 }, () => ({ tenantId: 'renewing', key: 'k', script, payload: '' }));
+    const results = (await runner.run(jobs)) as Array<{ error: string }>;
+    expect(results[0]!.error).toMatch(/not now/);
+    expect(results.at(-1)!.error).toMatch(/^the script was not run/);
+  });
+
   it('see nothing of what others left behind', async () => {
     const leave = `var mine = 0;
       function decode(p) {
@@ -287,7 +295,11 @@ describe('scripts of decoders', () => {
     expect(await problem('')).toBe('the script defines no function decode(payload)');
     expect(await problem('var decode = 1')).toBe('the script defines no function decode(payload)');
     expect(await problem('\n\nthrow new TypeError("no")')).toMatch(/^line 3, column \d+: TypeError: no/);
+    expect(await problem(`var a = new Array(1e6).fill(1); ${GOOD}`)).toBe(
+      'the script keeps more than 3145728 bytes in memory',
+    );
     expect(await problem('throw 1')).toBe('the script threw 1');
+    expect(await problem('throw "a".repeat(1e6)')).toMatch(/^the script threw a{200}$/);
     expect(await problem('for (;;);')).toBe('the script takes more than 50 ms to start');
     expect(await problem('throw {toJSON: function () { for (;;); }}')).not.toBe('none');
     expect(await problem('import fs from "fs"; function decode() {}')).toMatch(/SyntaxError/);

@@ -26,7 +26,7 @@ export class SandboxThread {
   private readonly worker = new Worker(new URL('./sandbox.worker.mjs', import.meta.url), {
     workerData: this.progress.buffer,
     resourceLimits: { maxOldGenerationSizeMb: 128, stackSizeMb: 4 },
-    // A script has nothing to do with either.
+    // Secrets of this process are not needed there.
     env: {},
     stdin: false,
   });
@@ -48,6 +48,11 @@ export class SandboxThread {
       throw new Error('the thread for scripts does not start', { cause: error });
     }
     return thread;
+  }
+
+  /** Whether it can be asked. */
+  get alive(): boolean {
+    return this.ended === undefined;
   }
 
   /**

@@ -45,16 +45,7 @@ function quickJs() {
 }
 
 /** Says why a script cannot be used. */
-export class ScriptError extends Error {
-  /**
-   * @param {string} message
-   * @param {number} computed milliseconds
-   */
-  constructor(message, computed) {
-    super(message);
-    this.computed = computed;
-  }
-}
+export class ScriptError extends Error {}
 
 /**
  * A script of one decoder of one tenant, in an interpreter and a memory of its own: the interpreter's `setMemoryLimit` does
@@ -110,11 +101,13 @@ export class Sandbox {
       this.evaluate(script, 'script').dispose();
       // A constant or a class would be no property of the global object.
       const decode = this.evaluate("typeof decode === 'function' ? decode : undefined", 'decode');
-      if (context.typeof(decode) !== 'function') throw this.failure('the script defines no function decode(payload)');
+      if (context.typeof(decode) !== 'function')
+        throw new ScriptError('the script defines no function decode(payload)');
       this.call('seal', decode);
+      if (this.hasGrown()) throw new ScriptError(`the script keeps more than ${KEPT_MEMORY} bytes in memory`);
     } catch (error) {
       if (error instanceof ScriptError) throw error;
-      throw this.failure('the script nests too deeply, or needs too much memory');
+      throw new ScriptError('the script nests too deeply, or needs too much memory');
     }
   }
 
@@ -135,13 +128,8 @@ export class Sandbox {
     const { context } = this;
     const result = context.evalCode(code, `${name}.js`, { type: 'global' });
     if (!result.error) return result.value;
-    if (this.interrupted) throw this.failure(`the script takes more than ${TIME_OUT} ms to start`);
-    throw this.failure(describe(context.dump(result.error)));
-  }
-
-  /** @param {string} message */
-  failure(message) {
-    return new ScriptError(message, this.computed);
+    if (this.interrupted) throw new ScriptError(`the script takes more than ${TIME_OUT} ms to start`);
+    throw new ScriptError(describe(context.dump(result.error)));
   }
 
   /**
@@ -159,7 +147,7 @@ export class Sandbox {
       this.usable = false;
       return { error: 'the script nests too deeply, or needs too much memory' };
     } finally {
-      if (this.memory.buffer.byteLength > INITIAL_PAGES * PAGE) this.usable = false;
+      if (this.hasGrown()) this.usable = false;
     }
   }
 
@@ -189,6 +177,11 @@ export class Sandbox {
     if (answer.startsWith('!')) return { error: answer.slice(1) };
     if (isDeep(answer)) return { error: `decode returned more than ${MAX_LEVELS} levels` };
     return { json: answer };
+  }
+
+  /** Whether the script keeps, or kept for a while, more than it may. */
+  hasGrown() {
+    return this.memory.buffer.byteLength > INITIAL_PAGES * PAGE;
   }
 
   start() {
@@ -256,7 +249,8 @@ async function newContext(memory) {
  * @param {unknown} error
  */
 function describe(error) {
-  if (typeof error !== 'object' || error === null || !('message' in error)) return `the script threw ${String(error)}`;
+  if (typeof error !== 'object' || error === null || !('message' in error))
+    return `the script threw ${String(error).slice(0, MAX_ERROR)}`;
   const { name, message, stack } = /** @type {Record<string, unknown>} */ (error);
   const [, line, column] = /script\.js:(\d+):(\d+)/.exec(String(stack)) ?? [];
   const place = line === undefined ? '' : `line ${line}, column ${column}: `;
