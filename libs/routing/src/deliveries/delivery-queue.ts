@@ -5,6 +5,8 @@ import { LIMITS } from '@orrery/core/limits';
 import { partitionOf } from '@orrery/core/messages';
 import type { EntityManager } from 'typeorm';
 import type { DeliveredKind } from '../actions/action.js';
+import type { Outcome } from './outcome.js';
+import { COUNT_PUSHES, countPushes } from './push-days.js';
 
 // What waits for something outside the platform is the rows of `deliveries`, by tenant and queue. Whoever changes them
 // locks the row of the queue first, several queues in the order of tenants and names: `waiting` is therefore always the
@@ -53,8 +55,11 @@ export interface Delivery extends QueueKey {
   attempt: number;
 }
 
-/** What becomes of a delivery: it leaves the queue, or is due again in so many milliseconds. */
-export type Settlement = { again?: { ms: number; attempt: number } | undefined };
+/** A delivery that has been tried. */
+export type Settled = { delivery: Delivery } & Outcome;
+
+/** A queue with the most deliveries to take of it. */
+export type Wanted = QueueKey & { most: number };
 
 /** A sender that does not say for so long what has become of a delivery is given up: longer than any request takes. */
 const TAKEN_SECONDS = 180;
@@ -151,13 +156,12 @@ async function copyInParts(manager: EntityManager, arrivals: readonly DeliveryAr
 
 /**
  * Notes what has become of deliveries and takes what is due next, in one transaction.
- * @param wanted queues with the most deliveries to take of each.
  * @returns what it has taken, and which of the settled ones have ended: also those of which too many are tried again.
  */
-export async function settleAndTake<Settled extends { delivery: Delivery } & Settlement>(
+export async function settleAndTake(
   manager: EntityManager,
   settled: readonly Settled[],
-  wanted: ReadonlyArray<QueueKey & { most: number }>,
+  wanted: readonly Wanted[],
 ): Promise<{ taken: Delivery[]; ended: Settled[] }> {
   const queues = new Map<string, Change>();
   for (const { tenantId, queue } of [...settled.map(({ delivery }) => delivery), ...wanted])
@@ -176,38 +180,39 @@ export async function settleAndTake<Settled extends { delivery: Delivery } & Set
   const again: Settled[] = [];
   for (const each of settled) {
     const key = keyText(each.delivery);
-    const change = queues.get(key)!;
+    const sums = queues.get(key)!;
     const before = each.delivery.attempt > 0;
     // What is given back untried waits as it did before.
-    if (each.again?.attempt === 0) change.waiting++;
-    const full =
-      !before && (each.again?.attempt ?? 0) > 0 && (retrying.get(key) ?? 0) + change.retrying >= MAX_RETRYING;
+    if (each.again?.attempt === 0) sums.waiting++;
+    const full = !before && (each.again?.attempt ?? 0) > 0 && (retrying.get(key) ?? 0) + sums.retrying >= MAX_RETRYING;
     if (!each.again || full) {
       ended.push(full ? { ...each, again: undefined } : each);
-      if (before) change.retrying--;
+      if (before) sums.retrying--;
     } else {
       again.push(each);
-      if (!before && each.again.attempt > 0) change.retrying++;
+      if (!before && each.again.attempt > 0) sums.retrying++;
     }
   }
-  await remove(
-    manager,
-    ended.map(({ delivery }) => delivery),
-  );
-  await putBack(manager, again);
-  const taken = await take(manager, wanted);
+  const gone = ended.map(({ delivery }) => delivery);
+  const taken = await change(manager, gone, again, wanted);
   for (const delivery of taken) if (delivery.fresh) queues.get(keyText(delivery))!.waiting--;
   const changes = [...queues.values()];
   // An empty queue is empty, whatever two senders at once may have counted while one of them did not know of the other.
   await manager.query(
-    `UPDATE delivery_queues q SET next_due = v.due,
+    `WITH counted AS (${COUNT_PUSHES})
+     UPDATE delivery_queues q SET next_due = v.due,
        waiting = CASE WHEN v.due IS NULL THEN 0 ELSE greatest(0, q.waiting + v.waiting) END,
        retrying = CASE WHEN v.due IS NULL THEN 0 ELSE greatest(0, q.retrying + v.retrying) END
      FROM (
        SELECT v.*, (SELECT min(due) FROM deliveries d WHERE d.tenant_id = v.tenant_id AND d.queue = v.queue) AS due
        FROM unnest($1::text[], $2::text[], $3::int[], $4::int[]) AS v(tenant_id, queue, waiting, retrying)) v
      WHERE q.tenant_id = v.tenant_id AND q.queue = v.queue`,
-    [...columns(changes), changes.map(({ waiting }) => waiting), changes.map((change) => change.retrying)],
+    [
+      ...columns(changes),
+      changes.map(({ waiting }) => waiting),
+      changes.map((each) => each.retrying),
+      ...countPushes(ended),
+    ],
   );
   return { taken, ended };
 }
@@ -217,63 +222,57 @@ interface Change extends QueueKey {
   retrying: number;
 }
 
-async function remove(manager: EntityManager, deliveries: readonly Delivery[]): Promise<void> {
-  if (deliveries.length === 0) return;
-  await manager.query(
-    `DELETE FROM deliveries d USING unnest($1::text[], $2::text[], $3::bigint[]) AS v(tenant_id, queue, seq)
-     WHERE d.tenant_id = v.tenant_id AND d.queue = v.queue AND d.seq = v.seq`,
-    [...columns(deliveries), deliveries.map(({ seq }) => seq)],
-  );
+interface TakenRow {
+  tenant_id: string;
+  queue: QueueName;
+  seq: string;
+  action_id: string;
+  message_id: string;
+  body: string;
+  attempt: number;
+  fresh: boolean;
+  policy_id: string | null;
 }
 
-async function putBack(
+// One statement: what is removed or put back is due later than now, and not among what it takes.
+async function change(
   manager: EntityManager,
-  settled: ReadonlyArray<{ delivery: Delivery } & Settlement>,
-): Promise<void> {
-  if (settled.length === 0) return;
-  await manager.query(
-    `UPDATE deliveries d SET taken = false, attempt = v.attempt, due = now() + v.ms * interval '1 millisecond'
-     FROM unnest($1::text[], $2::text[], $3::bigint[], $4::int[], $5::int[]) AS v(tenant_id, queue, seq, attempt, ms)
-     WHERE d.tenant_id = v.tenant_id AND d.queue = v.queue AND d.seq = v.seq`,
-    [
-      ...columns(settled.map(({ delivery }) => delivery)),
-      settled.map(({ delivery }) => delivery.seq),
-      settled.map(({ again }) => again!.attempt),
-      settled.map(({ again }) => again!.ms),
-    ],
-  );
-}
-
-async function take(
-  manager: EntityManager,
-  wanted: ReadonlyArray<QueueKey & { most: number }>,
+  gone: readonly Delivery[],
+  again: readonly Settled[],
+  wanted: readonly Wanted[],
 ): Promise<Array<Delivery & { fresh: boolean }>> {
-  if (wanted.length === 0) return [];
   const rows = (await manager.query(
-    `WITH due AS (
-       SELECT d.* FROM unnest($1::text[], $2::text[], $3::int[]) AS v(tenant_id, queue, most), LATERAL (
+    `WITH gone AS (
+       DELETE FROM deliveries d USING unnest($1::text[], $2::text[], $3::bigint[]) AS v(tenant_id, queue, seq)
+       WHERE d.tenant_id = v.tenant_id AND d.queue = v.queue AND d.seq = v.seq),
+     back AS (
+       UPDATE deliveries d SET taken = false, attempt = v.attempt, due = now() + v.ms * interval '1 millisecond'
+       FROM unnest($4::text[], $5::text[], $6::bigint[], $7::int[], $8::int[]) AS v(tenant_id, queue, seq, attempt, ms)
+       WHERE d.tenant_id = v.tenant_id AND d.queue = v.queue AND d.seq = v.seq),
+     due AS (
+       SELECT d.* FROM unnest($9::text[], $10::text[], $11::int[]) AS v(tenant_id, queue, most), LATERAL (
          SELECT tenant_id, queue, seq, NOT taken AND attempt = 0 AS fresh FROM deliveries d
          WHERE d.tenant_id = v.tenant_id AND d.queue = v.queue AND d.due <= now()
          ORDER BY d.due, d.seq LIMIT v.most) d),
      taken AS (
-       UPDATE deliveries d SET taken = true, due = now() + make_interval(secs => $4)
+       UPDATE deliveries d SET taken = true, due = now() + make_interval(secs => $12)
        FROM due WHERE d.tenant_id = due.tenant_id AND d.queue = due.queue AND d.seq = due.seq
        RETURNING d.*, due.fresh)
      SELECT t.tenant_id, t.queue, t.seq, t.action_id, t.message_id, t.body, t.attempt, t.fresh, a.policy_id
      FROM taken t LEFT JOIN delivered_actions a ON a.tenant_id = t.tenant_id AND a.id = t.action_id
      ORDER BY t.seq`,
-    [...columns(wanted), wanted.map(({ most }) => most), TAKEN_SECONDS],
-  )) as Array<{
-    tenant_id: string;
-    queue: QueueName;
-    seq: string;
-    action_id: string;
-    message_id: string;
-    body: string;
-    attempt: number;
-    fresh: boolean;
-    policy_id: string | null;
-  }>;
+    [
+      ...columns(gone),
+      gone.map(({ seq }) => seq),
+      ...columns(again.map(({ delivery }) => delivery)),
+      again.map(({ delivery }) => delivery.seq),
+      again.map((each) => each.again!.attempt),
+      again.map((each) => each.again!.ms),
+      ...columns(wanted),
+      wanted.map(({ most }) => most),
+      TAKEN_SECONDS,
+    ],
+  )) as TakenRow[];
   return rows.map((row) => ({
     tenantId: row.tenant_id,
     queue: row.queue,

@@ -1,9 +1,11 @@
 import type { AuditEntry } from '@orrery/core/audit';
 import type { PreparedAction } from '../actions/prepared-action.js';
-import type { Delivery, Settlement } from './delivery-queue.js';
+import type { Delivery } from './delivery-queue.js';
 
 /** What has become of a delivery. */
-export interface Outcome extends Settlement {
+export interface Outcome {
+  /** It is due again in so many milliseconds, with so many attempts failed; absent when it leaves the queue. */
+  again?: { ms: number; attempt: number } | undefined;
   /** Of a push: counted for its policy when it has ended. */
   succeeded?: boolean;
   /** For the audit log when it has ended: also when it was to be tried again, and too many are. */

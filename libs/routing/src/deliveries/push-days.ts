@@ -1,6 +1,5 @@
 import type { Audit } from '@orrery/core/audit';
 import type { Database } from '@orrery/core/database';
-import type { EntityManager } from 'typeorm';
 import type { ActionPoliciesService } from '../action-policies/action-policies.service.js';
 import type { Delivery } from './delivery-queue.js';
 import type { Outcome } from './outcome.js';
@@ -9,14 +8,18 @@ import type { Outcome } from './outcome.js';
 const FAILING_DAYS = 7;
 const FAILING_PERCENT = 90;
 
-/** Counts the pushes that have ended, by policy and day. */
-export async function countPushes(
-  manager: EntityManager,
-  settled: ReadonlyArray<{ delivery: Delivery } & Outcome>,
-): Promise<void> {
+/** A statement that adds to the counts of the day; its parameters begin at $5. */
+export const COUNT_PUSHES = `
+  INSERT INTO push_days AS p (tenant_id, policy_id, day, pushes, failed)
+  SELECT tenant_id, policy_id, (now() AT TIME ZONE 'UTC')::date, pushes, failed
+  FROM unnest($5::text[], $6::uuid[], $7::int[], $8::int[]) AS v(tenant_id, policy_id, pushes, failed)
+  ON CONFLICT (tenant_id, policy_id, day)
+    DO UPDATE SET pushes = p.pushes + excluded.pushes, failed = p.failed + excluded.failed`;
+
+/** Counts the pushes that have ended, by policy. @returns the parameters of `COUNT_PUSHES`. */
+export function countPushes(ended: ReadonlyArray<{ delivery: Delivery } & Outcome>): unknown[][] {
   const counts = new Map<string, { tenantId: string; policyId: string; pushes: number; failed: number }>();
-  for (const { delivery, again, succeeded } of settled) {
-    if (again) continue;
+  for (const { delivery, succeeded } of ended) {
     const { tenantId, policyId } = delivery;
     if (succeeded === undefined || policyId === undefined) continue;
     const count = counts.get(policyId) ?? { tenantId, policyId, pushes: 0, failed: 0 };
@@ -24,22 +27,13 @@ export async function countPushes(
     if (!succeeded) count.failed++;
     counts.set(policyId, count);
   }
-  if (counts.size === 0) return;
   const rows = [...counts.values()];
-  await manager.query(
-    `INSERT INTO push_days AS p (tenant_id, policy_id, day, pushes, failed)
-     SELECT tenant_id, policy_id, (now() AT TIME ZONE 'UTC')::date, pushes, failed
-     FROM unnest($1::text[], $2::uuid[], $3::int[], $4::int[]) AS v(tenant_id, policy_id, pushes, failed)
-     ORDER BY tenant_id, policy_id
-     ON CONFLICT (tenant_id, policy_id, day)
-       DO UPDATE SET pushes = p.pushes + excluded.pushes, failed = p.failed + excluded.failed`,
-    [
-      rows.map(({ tenantId }) => tenantId),
-      rows.map(({ policyId }) => policyId),
-      rows.map(({ pushes }) => pushes),
-      rows.map(({ failed }) => failed),
-    ],
-  );
+  return [
+    rows.map(({ tenantId }) => tenantId),
+    rows.map(({ policyId }) => policyId),
+    rows.map(({ pushes }) => pushes),
+    rows.map(({ failed }) => failed),
+  ];
 }
 
 /** Suspends the policies of whose pushes too many failed in each of the last 7 whole days. */

@@ -11,10 +11,11 @@ import {
   queuePartition,
   type QueueName,
   releasePartition,
+  type Settled,
   settleAndTake,
+  type Wanted,
 } from './delivery-queue.js';
 import type { Attempt, Outcome } from './outcome.js';
-import { countPushes } from './push-days.js';
 
 /** Attempts at once, per tenant over all instances: of pushes as the manual has it (14.3.2.3). */
 const AT_ONCE: Record<QueueName, number> = { push: 10, email: 2, sms: 2 };
@@ -41,8 +42,6 @@ interface Queue extends QueueKey {
   woken: boolean;
 }
 
-type Wanted = QueueKey & { most: number };
-
 interface Owned {
   abort: AbortController;
   /** What the last owner had taken is due again: from now on this one may take. */
@@ -61,7 +60,7 @@ export class Sender implements Running {
   private readonly owned = new Map<number, Owned>();
   private readonly queues = new Map<string, Queue>();
   private readonly running = new Set<Promise<void>>();
-  private settled: Array<{ delivery: Delivery } & Outcome> = [];
+  private settled: Settled[] = [];
   private size = 0;
   private lookAt = 0;
   private stopping = false;
@@ -181,11 +180,7 @@ export class Sender implements Running {
       if (settled.length === 0 && wanted.length === 0) return;
       this.settled = [];
       try {
-        const { taken, ended } = await this.database.transaction(async (manager) => {
-          const done = await settleAndTake(manager, settled, wanted);
-          await countPushes(manager, done.ended);
-          return done;
-        });
+        const { taken, ended } = await this.database.transaction((manager) => settleAndTake(manager, settled, wanted));
         for (const { audit } of ended) if (audit) this.audit.write(audit);
         this.begin(wanted, taken);
       } catch (error) {
