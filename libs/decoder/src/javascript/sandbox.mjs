@@ -25,7 +25,7 @@ const MAX_STACK = 262_144;
 /** Milliseconds of computing that a payload may take. */
 const TIME_OUT = 50;
 /** Milliseconds that it may take at all, on a machine that has other things to do. */
-const WALL_TIME_OUT = 250;
+const WALL_TIME_OUT = 400;
 /** Most milliseconds between two questions of the interpreter that count as computing: they come many times in each. */
 const MAX_STEP = 5;
 
@@ -73,11 +73,10 @@ export class Sandbox {
     this.memory = memory;
     this.beat = beat;
     context.runtime.setMaxStackSize(MAX_STACK);
-    context.runtime.setInterruptHandler(() => this.interrupt());
-    this.start();
     /** @type {QuickJSHandle} */
     this.harness = context.unwrapResult(context.evalCode(HARNESS, 'harness.js', { type: 'global' }));
     this.runFunction = context.getProp(this.harness, 'run');
+    context.runtime.setInterruptHandler(() => this.interrupt());
   }
 
   /**
@@ -103,6 +102,7 @@ export class Sandbox {
       const decode = this.evaluate("typeof decode === 'function' ? decode : undefined", 'decode');
       if (context.typeof(decode) !== 'function')
         throw new ScriptError('the script defines no function decode(payload)');
+      this.start();
       this.call('seal', decode);
       if (this.hasGrown()) throw new ScriptError(`the script keeps more than ${KEPT_MEMORY} bytes in memory`);
     } catch (error) {
