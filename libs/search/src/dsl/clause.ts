@@ -28,7 +28,7 @@ export class Reading {
 
   field(path: string, value: unknown): Field {
     if (typeof value !== 'string' || value === '' || value.length > 512) throw refuse(path, 'the name of a field');
-    const name = fieldName(value);
+    const name = fieldName(textAt(path, value));
     return { name, type: this.typeOf(name) };
   }
 }

@@ -97,7 +97,7 @@ export function timeZone(name: string): string | undefined {
 function layoutOf(format: string): Layout | undefined {
   if (OPTIONAL.includes(format)) return { kind: 'optional', tokens: [] };
   if (format === 'epoch_millis' || format === 'epoch_second') return { kind: format, tokens: [] };
-  const pattern = NAMED[format] ?? format;
+  const pattern = (Object.hasOwn(NAMED, format) ? NAMED[format] : undefined) ?? format;
   if (pattern.length > 100) return undefined;
   // Runs of one letter, quoted text, any other single character; plain text is kept behind a "'".
   const tokens = (pattern.match(/([a-zA-Z])\1*|'[^']*'|[^a-zA-Z']/g) ?? []).map((token) =>

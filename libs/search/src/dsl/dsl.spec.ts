@@ -8,7 +8,12 @@ const TYPES: Record<string, 'number' | 'boolean' | 'string'> = {
   '@m.value.state': 'string',
 };
 const parse = (body: unknown, version: 'v0' | 'v1' = 'v1'): SearchRequest =>
-  parseSearch(body, version, (field) => MESSAGE_FIELDS[field] ?? TYPES[field], NOW);
+  parseSearch(
+    body,
+    version,
+    (field) => MESSAGE_FIELDS[field] ?? (Object.hasOwn(TYPES, field) ? TYPES[field] : undefined),
+    NOW,
+  );
 
 /** Where a body is refused, or what it gives. */
 function refusal(body: unknown, version: 'v0' | 'v1' = 'v1'): string {
@@ -88,6 +93,17 @@ describe('the DSL of searches', () => {
     ['query.query_string.query', query({ query_string: { query: 'word~2' } })],
     ['query.query_string.query', query({ query_string: { query: '/(a+)+/' } })],
     ['query.query_string.query', query({ query_string: { query: '('.repeat(1000) + 'a' } })],
+    ['query.range.timestamp.format', query({ range: { timestamp: { lt: '1', format: 'constructor' } } })],
+    [
+      'query.geo_distance.distance',
+      query({ geo_distance: { distance: 1, unit: { toString: 1 }, 'location.@geopoint': [1, 2] } }),
+    ],
+    [
+      'query.geo_distance.distance',
+      query({ geo_distance: { distance: '1constructor', 'location.@geopoint': [1, 2] } }),
+    ],
+    ['query.exists.field', query({ exists: { field: 'a\u0000' } })],
+    ['aggs.__proto__', JSON.parse('{"aggs":{"__proto__":{"avg":{"field":"a"}}}}')],
     ['size', { size: 1_000_000 }],
     ['size', { size: -1 }],
     ['size', { size: '5;' }],
@@ -173,6 +189,14 @@ describe('the DSL of searches', () => {
     for (let i = 0; i < 60; i++) deep = { terms: { field: 'tags' }, aggs: { a: deep } };
     expect(refusal(agg(deep))).not.toBe('accepted');
     expect(performance.now() - started).toBeLessThan(5000);
+  });
+
+  it('takes names of what every object has for names of fields', () => {
+    for (const name of ['constructor', 'toString', '__proto__'])
+      expect(parse({ query: { exists: { field: name } } }).query).toEqual({
+        kind: 'exists',
+        field: { name, type: undefined },
+      });
   });
 
   it('accepts what replaces the removed operators', () => {

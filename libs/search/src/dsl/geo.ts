@@ -83,7 +83,8 @@ export function parseGeoDistance(reading: Reading, path: string, value: unknown)
       : typeof distance === 'string'
         ? /^\s*(\d+(?:\.\d+)?(?:[eE]\d{1,2})?)\s*([a-zA-Z]*)\s*$/.exec(distance)
         : null;
-  const factor = METRES[(parts?.[2] || unit) as string];
+  const name = parts?.[2] || unit;
+  const factor = typeof name === 'string' && Object.hasOwn(METRES, name) ? METRES[name] : undefined;
   const metres = parts && factor ? Number(parts[1]) * factor : Number.NaN;
   if (!(metres >= 0) || !Number.isFinite(metres)) throw refuse(at(path, 'distance'), 'a distance as 10km or 500m');
   return { kind: 'geoDistance', field, centre: pointAt(where, body), metres };

@@ -222,6 +222,8 @@ function filled(
   next: (key: number) => number,
 ): Array<[Key, Bucket]> {
   const entries = [...found].toSorted((a, b) => Number(a[0]) - Number(b[0]));
+  // Beyond 2^53 the next key is the same one: then there is none between.
+  const following = (key: number): number => (next(key) > key ? next(key) : Infinity);
   if (minDocCount > 0) return entries.filter(([, bucket]) => bucket.count >= minDocCount);
   const keys = entries.map(([key]) => Number(key));
   const first = Math.min(keys[0] ?? Infinity, bounds?.min ?? Infinity);
@@ -235,10 +237,10 @@ function filled(
       result.push(entry);
       index++;
       // From the key itself: what rounding gave is where the next one is counted from.
-      key = next(Number(entry[0]));
+      key = following(Number(entry[0]));
     } else {
       result.push([key, new Bucket()]);
-      key = next(key);
+      key = following(key);
     }
     const upcoming = entries[index];
     // Never past a bucket that has documents, whatever the clocks do.

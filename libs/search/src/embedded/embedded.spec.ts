@@ -153,6 +153,23 @@ describe('the embedded engine', () => {
     expect((await find(CROWD, { size: 0 })).hits.total.value).toBe(10_000);
   });
 
+  it('answers 400 when numbers leave what a double holds, and counts great ones', async () => {
+    const types: FieldTypes = (field) => (field === '@m.value.n' ? 'number' : MESSAGE_FIELDS[field]);
+    await engine.index([message('great', '1', { value: { n: 1e200 } }), message('great', '2', { value: { n: 1e18 } })]);
+    for (const a of [
+      { extended_stats: { field: '@m.value.n' } },
+      { histogram: { field: '@m.value.n', interval: 1e-300 } },
+    ])
+      expect(((await failureOf(find('great', { aggs: { a } }, types))) as ApiError).status).toBe(400);
+    const query = { range: { '@m.value.n': { lt: 1e19 } } };
+    const { aggregations } = await find(
+      'great',
+      { query, aggs: { a: { histogram: { field: '@m.value.n', interval: 1 } } } },
+      types,
+    );
+    expect(aggregations).toEqual({ a: { buckets: [{ key: 1e18, doc_count: 1 }] } });
+  });
+
   it('stands patterns that are made to take long', async () => {
     const types: FieldTypes = (field) => (field === '@m.value.text' ? 'string' : MESSAGE_FIELDS[field]);
     await engine.index([message('slow', '1', { value: { text: 'a'.repeat(8000) } })]);

@@ -110,7 +110,7 @@ export function parseAggregations(
   if (value === undefined) return [];
   return Object.entries(objectAt(path, value)).map(([name, body]) => {
     const where = at(path, name);
-    if (name === '' || name.length > 200 || /[[\]>]/.test(name))
+    if (name === '' || name === '__proto__' || name.length > 200 || /[[\]>]/.test(name))
       throw refuse(where, 'a name of 1 to 200 characters without [ ] >');
     textAt(where, name);
     return parseNode(reading, where, name, body, depth, parent);
