@@ -106,22 +106,28 @@ describe('instances that share the work', () => {
   it('repeat and lose nothing when their transactions are ended and one of them stops', async () => {
     const first = await backend.boot([eventProcessing], { api: false, worker: true });
     await tenant.state(COUNTER);
+    let sent = 0;
+    for (; sent < 3 * 50; sent += 50) {
+      // The batch in hand has computed its states and cannot write them.
+      await backend.query('BEGIN');
+      await backend.query('LOCK TABLE event_processing.states IN SHARE ROW EXCLUSIVE MODE');
+      await send(sent, sent + 50);
+      await eventually(async () => {
+        await backend.query('SELECT pg_stat_clear_snapshot()');
+        const ended = await backend.query(
+          `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()
+             AND application_name = 'orrery-event-processing' AND wait_event_type = 'Lock'`,
+        );
+        return ended.length > 0;
+      });
+      await backend.query('COMMIT');
+    }
     const sending = (async () => {
-      for (let from = 0; from < COUNT; from += 50) await send(from, from + 50);
+      for (; sent < COUNT; sent += 50) await send(sent, sent + 50);
     })();
-    const end = async (): Promise<number> => {
-      const ended = await backend.query<{ ended: boolean }>(
-        `SELECT pg_terminate_backend(pid) AS ended FROM pg_stat_activity
-         WHERE datname = current_database() AND application_name = 'orrery-event-processing' AND xact_start IS NOT NULL`,
-      );
-      return ended.length;
-    };
-    let ended = 0;
-    for (let i = 0; i < 400 && ended < 5; i++) ended += await end();
     await backend.boot([eventProcessing], { api: false, worker: true });
     await first.close();
     await sending;
-    expect(ended).toBeGreaterThan(0);
     await expectEachOnce();
   }, 60_000);
 });
