@@ -1,0 +1,163 @@
+/**
+ * What each service may publish and subscribe to, beside what every process needs. `reads` names streams: an entry with
+ * a star stands for those with one stream per partition.
+ *
+ * @typedef {{ publish: string[], subscribe: string[], reads: Array<'data' | 'STAGES' | 'AUDIT'> }} Permissions
+ */
+
+const DATA = ['ready.*', 'decode.*', 'transform.*'];
+
+/** @type {Record<string, Permissions>} */
+export const PERMISSIONS = {
+  identity: {
+    publish: ['control.apiKey', 'control.tenant', 'control.userMail', 'control.bssRule'],
+    subscribe: ['rpc.identity.*', 'control.userMail', 'control.bssRule'],
+    reads: [],
+  },
+  'device-manager': {
+    publish: ['events.*', 'control.device', 'control.group', 'downlink.>', 'dead.*'],
+    subscribe: ['rpc.device-manager.*'],
+    reads: ['data'],
+  },
+  'audit-log': { publish: [], subscribe: [], reads: ['AUDIT'] },
+  store: { publish: [...DATA, 'dead.*'], subscribe: ['rpc.store.*'], reads: ['data', 'STAGES'] },
+  search: {
+    publish: ['rpc.store.readArrived', 'rpc.store.countArrived', 'rpc.identity.findMasterKey', 'dead.*'],
+    subscribe: [],
+    reads: ['data'],
+  },
+  routing: {
+    publish: [
+      'control.fifo',
+      'fifo.wake.*',
+      'fifo.hello',
+      'fifo.deliver.*',
+      'deliveries.wake.*',
+      'sms.waiting',
+      'rpc.identity.findMasterKey',
+      'dead.*',
+    ],
+    // FIFOs are asked for by partition.
+    subscribe: ['rpc.routing.*', 'rpc.routing.*.*', 'control.fifo', 'fifo.wake.*', 'deliveries.wake.*'],
+    reads: ['data'],
+  },
+  'event-processing': { publish: ['events.*', 'dead.*'], subscribe: [], reads: ['data'] },
+  pipeline: {
+    publish: ['ready.*', 'transform.*', 'stages.TRANSFORM.*', 'dead.*'],
+    subscribe: [],
+    reads: ['data'],
+  },
+  decoder: { publish: ['ready.*', 'transform.*', 'stages.DECODE.*', 'dead.*'], subscribe: [], reads: ['data'] },
+  'mqtt-connector': {
+    publish: [
+      ...DATA,
+      'events.*',
+      'mqtt.takeover',
+      'rpc.identity.findMasterKey',
+      'rpc.identity.findCaCertificate',
+      'rpc.device-manager.*',
+      'rpc.routing.*',
+      'rpc.routing.*.*',
+    ],
+    subscribe: [
+      'mqtt.takeover',
+      'control.device',
+      'control.group',
+      'fifo.deliver.*',
+      'fifo.hello',
+      'downlink.x-connector.*.*',
+    ],
+    reads: ['STAGES'],
+  },
+};
+
+const BUCKETS = ['KV_orrery_leases', 'KV_orrery_registry'];
+/** Streams that are read whole by one service alone, or by none: nobody else may look into them. */
+const CLOSED = [...BUCKETS, 'CONTROL', 'DEAD', 'AUDIT', 'STAGES'];
+
+/**
+ * @param {Permissions} permissions
+ * @returns {{ publish: { allow: string[], deny: string[] }, subscribe: { allow: string[] } }}
+ */
+function rulesOf({ publish, subscribe, reads }) {
+  const readData = reads.includes('data');
+  const named = reads.filter((stream) => stream !== 'data');
+  const streams = readData ? ['*', ...named] : named;
+  return {
+    publish: {
+      allow: [
+        ...publish,
+        'audit.entries',
+        'rpc.identity.findApiKey',
+        'rpc.identity.extendSession',
+        'rpc.identity.removedTenants',
+        '$JS.API.INFO',
+        '$JS.API.STREAM.INFO.*',
+        // Whoever holds the lease frees the streams of what is read.
+        '$JS.API.STREAM.PURGE.*',
+        ...BUCKETS.flatMap((bucket) => [`$JS.API.DIRECT.GET.${bucket}.>`, `$JS.API.STREAM.MSG.GET.${bucket}`]),
+        '$KV.orrery_leases.>',
+        '$KV.orrery_registry.reader.>',
+        ...streams.flatMap((stream) => [
+          `$JS.API.CONSUMER.CREATE.${stream}.>`,
+          `$JS.API.CONSUMER.INFO.${stream}.*`,
+          `$JS.API.CONSUMER.MSG.NEXT.${stream}.*`,
+          `$JS.API.CONSUMER.DELETE.${stream}.*`,
+        ]),
+      ],
+      deny: [
+        ...['KV_orrery_registry', 'CONTROL', 'AUDIT'].map((stream) => `$JS.API.STREAM.PURGE.${stream}`),
+        ...(readData
+          ? CLOSED.filter((stream) => !reads.some((read) => read === stream)).map(
+              (stream) => `$JS.API.CONSUMER.CREATE.${stream}.>`,
+            )
+          : []),
+      ],
+    },
+    subscribe: { allow: [...subscribe, 'control.apiKey', 'control.tenant', '_INBOX.>'] },
+  };
+}
+
+/** @param {string} service @returns {string} the variable with the password of its user, for nats-server */
+export const passwordVariable = (service) => `NATS_PASSWORD_${service.toUpperCase().replaceAll('-', '_')}`;
+
+/**
+ * The block `authorization` of nats-server's configuration. Passwords come from its environment; they begin with a
+ * letter and hold letters and digits alone, or nats-server takes them for something else.
+ *
+ * @param {Record<string, Permissions | undefined>} users without permissions: may do everything
+ * @returns {string}
+ */
+export function authorizationOf(users) {
+  /** @param {string} name @param {string[]} subjects */
+  const list = (name, subjects) =>
+    `          ${name}: [\n${subjects.map((subject) => `            ${JSON.stringify(subject)}\n`).join('')}          ]\n`;
+  const blocks = Object.entries(users).map(([user, permissions]) => {
+    const login = `user: ${JSON.stringify(user)}, password: $${passwordVariable(user)}`;
+    if (!permissions) return `    { ${login} }\n`;
+    const { publish, subscribe } = rulesOf(permissions);
+    return `    {
+      ${login}
+      permissions: {
+        publish: {
+${list('allow', publish.allow)}${list('deny', publish.deny)}        }
+        subscribe: {
+${list('allow', subscribe.allow)}        }
+        # Questions of other services are answered where they ask for it.
+        allow_responses: { max: 1, expires: "1m" }
+      }
+    }
+`;
+  });
+  return `authorization {\n  users: [\n${blocks.join('')}  ]\n}\n`;
+}
+
+/** @returns {Permissions} of a process that runs several services */
+export function together() {
+  const all = Object.values(PERMISSIONS);
+  return {
+    publish: [...new Set(all.flatMap(({ publish }) => publish))],
+    subscribe: [...new Set(all.flatMap(({ subscribe }) => subscribe))],
+    reads: [...new Set(all.flatMap(({ reads }) => reads))],
+  };
+}
