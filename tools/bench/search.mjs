@@ -274,6 +274,8 @@ async function run(engine, own, first) {
     }
     print(`\n${engine}`);
     await index(api);
+    // What is indexed is found a moment later.
+    await new Promise((resolve) => setTimeout(resolve, 3000));
     print(`counted: ${JSON.stringify(await api.call(`${SEARCH}/counts`))}`);
     await searches(api);
   } finally {

@@ -17,14 +17,17 @@ export interface ArrivalRange {
   to: string;
 }
 
+export interface ArrivedPage {
+  /** As JSON texts. */
+  messages: string[];
+  next?: ArrivalCursor;
+}
+
 /**
  * The messages of a tenant in the order of their arrival, some at a time: perhaps none although there are more. Without
  * `next` it was the last page.
  */
-export const readArrived = defineRpc<
-  ArrivalRange & { after?: ArrivalCursor },
-  { messages: string[]; next?: ArrivalCursor }
->('store', 'readArrived');
+export const readArrived = defineRpc<ArrivalRange & { after?: ArrivalCursor }, ArrivedPage>('store', 'readArrived');
 
 /** How many messages of a tenant have arrived in a time. */
 export const countArrived = defineRpc<ArrivalRange, { count: number }>('store', 'countArrived');

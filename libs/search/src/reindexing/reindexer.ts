@@ -4,7 +4,7 @@ import { WokenWork } from '@orrery/core/jobs';
 import type { DataMessage } from '@orrery/core/messages';
 import type { Running } from '@orrery/core/service';
 import type { Logger } from '@orrery/core/telemetry';
-import { type ArrivalCursor, readArrived } from '@orrery/store/contract';
+import { type ArrivalCursor, type ArrivalRange, type ArrivedPage, readArrived } from '@orrery/store/contract';
 import { toDocument } from '../indexing/documents.js';
 import type { Indexer } from '../indexing/indexer.js';
 
@@ -86,14 +86,11 @@ export class Reindexer implements Running {
 
   private async runJob({ tenant_id: tenantId, id, from_time, to_time, cursor }: Job, stopped: () => boolean) {
     const range = { tenantId, from: from_time.toISOString(), to: to_time.toISOString() };
-    let after = cursor ?? undefined;
+    let reading = this.read(range, cursor ?? undefined);
     for (let page = 0; page < PAGES_AT_ONCE && !stopped(); page++) {
-      const { messages, next } = await callRpc(
-        this.bus,
-        readArrived,
-        { ...range, ...(after ? { after } : {}) },
-        { timeoutMs: PAGE_TIMEOUT_MS },
-      );
+      const { messages, next } = await reading;
+      // The next page is read while this one is indexed.
+      if (next) reading = this.read(range, next);
       const documents = messages.map((message) => toDocument(tenantId, JSON.parse(message) as DataMessage));
       const indexed = await this.indexer.index(documents, true);
       const [, kept] = (await this.database.query(
@@ -112,9 +109,20 @@ export class Reindexer implements Running {
       )) as unknown as [unknown, number];
       // Cancelled, or another instance goes on with it.
       if (kept === 0 || !next) return;
-      after = next;
     }
     await this.release({ tenant_id: tenantId, id }, null);
+  }
+
+  private read(range: ArrivalRange, after: ArrivalCursor | undefined): Promise<ArrivedPage> {
+    const page = callRpc(
+      this.bus,
+      readArrived,
+      { ...range, ...(after ? { after } : {}) },
+      { timeoutMs: PAGE_TIMEOUT_MS },
+    );
+    // Perhaps nobody comes back for it.
+    page.catch(() => undefined);
+    return page;
   }
 
   /** Leaves it to whoever is first. */

@@ -2,12 +2,12 @@ import type { Bus } from '@orrery/core/bus';
 import { serveRpc } from '@orrery/core/bus';
 import type { Database } from '@orrery/core/database';
 import type { Running } from '@orrery/core/service';
-import { type ArrivalCursor, type ArrivalRange, countArrived, readArrived } from '../contract.js';
+import { type ArrivalCursor, type ArrivalRange, type ArrivedPage, countArrived, readArrived } from '../contract.js';
 
-/** Rows that one page looks at, of all tenants: it takes a moment, however few of them are the tenant's. */
-const SCANNED = 5000;
-/** Messages of one page. */
+/** Messages of one page, and rows of all tenants that it looks at. */
 const PAGE = 1000;
+/** Rows that are looked at when none of those was the tenant's: it takes a moment, however few there are. */
+const SCANNED = 20_000;
 /** Of bodies in one page: they travel escaped, and NATS takes 8 MB at most. */
 const PAGE_BYTES = 2_000_000;
 
@@ -38,19 +38,22 @@ export class Arrivals implements Running {
     for (const subscription of this.subscriptions) await subscription.drain();
   }
 
-  private async read({
-    tenantId,
-    from,
-    to,
-    after,
-  }: ArrivalRange & { after?: ArrivalCursor }): Promise<{ messages: string[]; next?: ArrivalCursor }> {
+  private async read(request: Parameters<Arrivals['scan']>[0]): Promise<ArrivedPage> {
+    const page = await this.scan(request, PAGE);
+    return page.messages.length === 0 && page.next ? this.scan({ ...request, after: page.next }, SCANNED) : page;
+  }
+
+  private async scan(
+    { tenantId, from, to, after }: ArrivalRange & { after?: ArrivalCursor },
+    rowsScanned: number,
+  ): Promise<ArrivedPage> {
     // The primary key is walked, which all tenants share: an index of its own would cost every write for what is rare.
     // The cursor holds milliseconds, as `created` does.
     const rows = await this.database.query<Row>(
       `WITH scanned AS (
          SELECT created, id, tenant_id, body FROM messages
          WHERE created >= $2 AND created < $3 AND ($4::timestamptz IS NULL OR (created, id) > ($4, $5))
-         ORDER BY created, id LIMIT ${SCANNED}
+         ORDER BY created, id LIMIT ${rowsScanned}
        ), found AS (
          SELECT created, id, body,
            row_number() OVER walk AS number, sum(octet_length(body)) OVER walk AS bytes
@@ -62,7 +65,7 @@ export class Arrivals implements Running {
        UNION ALL
        -- Where the next page begins when the tenant has no more in what was looked at.
        (SELECT to_json(created) #>> '{}', id, NULL FROM scanned
-        WHERE (SELECT count(*) FROM scanned) = ${SCANNED} AND (SELECT count(*) FROM page) = (SELECT count(*) FROM found)
+        WHERE (SELECT count(*) FROM scanned) = ${rowsScanned} AND (SELECT count(*) FROM page) = (SELECT count(*) FROM found)
         ORDER BY created DESC, id DESC LIMIT 1)`,
       [tenantId, from, to, after?.created ?? null, after?.id ?? null],
     );
