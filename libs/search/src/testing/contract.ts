@@ -1,17 +1,27 @@
 import { parseSearch, type SearchRequest } from '../dsl/index.js';
 import type { SearchAnswer, SearchEngine } from '../search-engine.js';
-import { aggregationCases } from './cases/aggregations.js';
+import { bucketCases } from './cases/buckets.js';
 import type { Case } from './cases/case.js';
 import { dateCases } from './cases/dates.js';
 import { geoCases } from './cases/geo.js';
 import { hitCases } from './cases/hits.js';
+import { metricCases } from './cases/metrics.js';
 import { queryCases } from './cases/queries.js';
+import { termCases } from './cases/terms.js';
 import { contractDocuments, contractTypes, TENANT } from './data.js';
 
 export type { Case } from './cases/case.js';
 export * from './data.js';
 
-export const CASES: readonly Case[] = [...queryCases, ...geoCases, ...hitCases, ...aggregationCases, ...dateCases];
+export const CASES: readonly Case[] = [
+  ...queryCases,
+  ...geoCases,
+  ...hitCases,
+  ...metricCases,
+  ...termCases,
+  ...bucketCases,
+  ...dateCases,
+];
 
 const types = contractTypes(contractDocuments());
 
