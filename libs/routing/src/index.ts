@@ -4,7 +4,6 @@ import { ActionPoliciesService } from './action-policies/action-policies.service
 import { ActionPolicy } from './action-policies/action-policy.entity.js';
 import { serveRpc } from '@orrery/core/bus';
 import { Secrets } from '@orrery/core/secrets';
-import { Webhooks } from '@orrery/core/webhooks';
 import { ActionStore } from './actions/action-store.js';
 import { PreparedActions } from './actions/prepared-action.js';
 import { smsSent, takeSms } from './contract.js';
@@ -38,8 +37,7 @@ export const routing: Service = {
     owned: { fifo_messages: 'fifo_id IN (SELECT id FROM fifos WHERE tenant_id = $1)' },
   },
   restPaths: ['/api/v0/topics', '/api/v1/event2action'],
-  build({ bus, database, audit, jobs, roles, config, apiKeys, mailer }) {
-    const webhooks = new Webhooks(config);
+  build({ bus, database, audit, jobs, roles, config, apiKeys, mailer, webhooks }) {
     const store = new ActionStore(new Secrets(config));
     const policies = new ActionPoliciesService(database, store, webhooks);
     const sms = new SmsQueue(bus, database);
@@ -74,7 +72,7 @@ export const routing: Service = {
           },
         });
       },
-      stop: () => webhooks.close(),
+      stop: async () => undefined,
     };
     const answering = {
       served: [] as Array<{ drain(): Promise<void> }>,

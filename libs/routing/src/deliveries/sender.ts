@@ -91,14 +91,16 @@ export class Sender implements Running {
 
   async stop(): Promise<void> {
     this.stopping = true;
+    // From here on nothing more is taken.
+    await this.work.stop();
     const late = setTimeout(() => {
       for (const { abort } of this.owned.values()) abort.abort();
     }, STOP_MS);
     await Promise.all(this.running);
     clearTimeout(late);
-    await this.work.stop();
-    // What has ended since.
-    await this.run();
+    await this.run().catch((error: unknown) =>
+      this.bus.logger.warn({ error: String(error) }, 'what has been sent at last may be sent again'),
+    );
     for (const { unsubscribe } of this.owned.values()) unsubscribe();
     await this.leases.stop();
   }
