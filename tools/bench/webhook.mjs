@@ -88,6 +88,7 @@ try {
         ...Object.entries(platform.services.pids),
       ]);
       const watch = watchUsage(pids);
+      const puback = new Latencies();
       const { acknowledged } = await startLoad({
         port: platform.mqttPort,
         connections: CONNECTIONS,
@@ -95,6 +96,7 @@ try {
         rate: RATE,
         durationMs: seconds * 1000,
         device: (i) => ({ clientId: `bench-${i}`, username: 'json+device', password: apiKey, topic: 'dev/data' }),
+        onAck: (_n, ms) => puback.add(ms),
         payload: (n, at) => JSON.stringify({ value: { n, t0: at, pad: 'x'.repeat(200) } }),
       }).done;
       const used = watch();
@@ -103,7 +105,9 @@ try {
       console.log(
         `\n${title}, ${RATE}/s: ${acknowledged} acknowledged, ${pushes.size} pushed, ${repeated} of them again`,
       );
-      console.log(`  publication to webhook ${shown(latencies.percentiles)} (p50 / p99 / p99.9)`);
+      console.log(
+        `  publication to PUBACK ${shown(puback.percentiles)}; to webhook ${shown(latencies.percentiles)} (p50 / p99 / p99.9)`,
+      );
       for (const [name, { cores }] of Object.entries(used))
         console.log(`  ${name.padEnd(16)} ${cores.toFixed(2)} cores`);
     };
