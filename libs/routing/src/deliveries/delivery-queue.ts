@@ -62,7 +62,7 @@ export type Settled = { delivery: Delivery } & Outcome;
 export type Wanted = QueueKey & { most: number };
 
 /** A sender that does not say for so long what has become of a delivery is given up: longer than any request takes. */
-const TAKEN_SECONDS = 180;
+const TAKEN_SECONDS = 600;
 const MAX_COPY_BYTES = 16 << 20;
 
 const MAX_WAITING = LIMITS.httpPushBuffer.value;

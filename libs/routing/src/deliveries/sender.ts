@@ -21,6 +21,8 @@ import type { Attempt, Outcome } from './outcome.js';
 const AT_ONCE: Record<QueueName, number> = { push: 10, email: 2, sms: 2 };
 /** Attempts at once of this process. */
 const AT_ONCE_HERE = 1000;
+/** Most that are taken ahead of a queue: what a server that falls silent may hold beside its requests. */
+const MOST_AHEAD = 20;
 /** Characters of the messages that are being sent. */
 const MAX_SIZE_HERE = 64 << 20;
 /** Queues of one transaction. */
@@ -38,6 +40,10 @@ export const wakeSubject = (partition: number): string => `deliveries.wake.${par
 interface Queue extends QueueKey {
   partition: number;
   running: number;
+  /** Taken ahead, so that a place is not empty while PostgreSQL is asked. */
+  ready: Delivery[];
+  /** Attempts that have ended since something was last taken: as many are taken ahead. */
+  ended: number;
   /** There may be something due. */
   woken: boolean;
 }
@@ -96,6 +102,7 @@ export class Sender implements Running {
     const late = setTimeout(() => {
       for (const { abort } of this.owned.values()) abort.abort();
     }, STOP_MS);
+    for (const queue of this.queues.values()) this.fill(queue);
     await Promise.all(this.running);
     clearTimeout(late);
     await this.run().catch((error: unknown) =>
@@ -159,7 +166,11 @@ export class Sender implements Running {
     // Another instance begins with what is open here.
     owned?.abort.abort();
     owned?.unsubscribe();
-    for (const [key, queue] of this.queues) if (queue.partition === partition) this.queues.delete(key);
+    for (const [key, queue] of this.queues)
+      if (queue.partition === partition) {
+        for (const { body } of queue.ready.splice(0)) this.size -= body.length;
+        this.queues.delete(key);
+      }
   }
 
   private queueOf({ tenantId, queue }: QueueKey): Queue {
@@ -167,7 +178,7 @@ export class Sender implements Running {
     let known = this.queues.get(text);
     if (!known) {
       const partition = queuePartition(tenantId, this.bus.partitions);
-      this.queues.set(text, (known = { tenantId, queue, partition, running: 0, woken: false }));
+      this.queues.set(text, (known = { tenantId, queue, partition, running: 0, ready: [], ended: 0, woken: false }));
     }
     return known;
   }
@@ -210,11 +221,13 @@ export class Sender implements Running {
     let places = AT_ONCE_HERE - this.running.size;
     for (const [key, queue] of Array.from(this.queues)) {
       if (wanted.length === QUEUES_AT_ONCE || places <= 0 || this.size > MAX_SIZE_HERE) break;
-      const most = Math.min(AT_ONCE[queue.queue] - queue.running, places);
+      const ahead = Math.min(queue.ended, MOST_AHEAD);
+      const most = Math.min(AT_ONCE[queue.queue] + ahead - queue.running - queue.ready.length, places);
       if (!queue.woken) {
-        if (queue.running === 0) this.queues.delete(key);
+        if (queue.running === 0 && queue.ready.length === 0) this.queues.delete(key);
       } else if (most > 0 && this.owns(queue.partition)) {
         queue.woken = false;
+        queue.ended = 0;
         places -= most;
         wanted.push({ tenantId: queue.tenantId, queue: queue.queue, most });
         // To the end of the line.
@@ -230,24 +243,40 @@ export class Sender implements Running {
     for (const delivery of taken) {
       const key = keyText(delivery);
       counts.set(key, (counts.get(key) ?? 0) + 1);
-      this.send(delivery);
+      const queue = this.queueOf(delivery);
+      this.size += delivery.body.length;
+      queue.ready.push(delivery);
+      this.fill(queue);
     }
     // There may be more than there were places for.
     for (const queue of wanted) if (counts.get(keyText(queue)) === queue.most) this.queueOf(queue).woken = true;
   }
 
-  private send(delivery: Delivery): void {
-    const queue = this.queueOf(delivery);
+  /** Begins what is ready as far as there are places. */
+  private fill(queue: Queue): void {
+    while (queue.ready.length > 0 && (this.stopping || queue.running < AT_ONCE[queue.queue])) {
+      const delivery = queue.ready.shift()!;
+      if (this.stopping) this.settle(delivery, { again: { ms: 0, attempt: delivery.attempt } });
+      else this.send(delivery, queue);
+    }
+  }
+
+  private send(delivery: Delivery, queue: Queue): void {
     queue.running++;
-    this.size += delivery.body.length;
     const sending = this.attempt(delivery, queue).then((outcome) => {
       queue.running--;
-      this.size -= delivery.body.length;
+      queue.ended++;
       this.running.delete(sending);
-      this.settled.push({ delivery, ...outcome });
-      this.work.wake();
+      this.settle(delivery, outcome);
+      this.fill(queue);
     });
     this.running.add(sending);
+  }
+
+  private settle(delivery: Delivery, outcome: Outcome): void {
+    this.size -= delivery.body.length;
+    this.settled.push({ delivery, ...outcome });
+    this.work.wake();
   }
 
   private async attempt(delivery: Delivery, { partition }: Queue): Promise<Outcome> {
