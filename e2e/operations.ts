@@ -61,8 +61,17 @@ const pipelineOf = (): object => ({
   steps: [{ type: 'externalTransformation', url: 'https://transformer.example.com/enrich' }],
 });
 
-const searchOf = ({ streamId, messageId }: Things): object => ({
-  query: { bool: { should: [{ term: { streamId } }, { ids: { values: [messageId] } }, { match_all: {} }] } },
+const searchOf = ({ streamId, deviceId, messageId }: Things): object => ({
+  query: {
+    bool: {
+      should: [
+        { term: { streamId } },
+        { term: { 'metadata.source': deviceId } },
+        { ids: { values: [messageId] } },
+        { match_all: {} },
+      ],
+    },
+  },
   aggs: { streams: { terms: { field: 'streamId' }, aggs: { last: { top_hits: { size: 1 } } } } },
 });
 
