@@ -80,8 +80,9 @@ it('finds exactly the policies whose filter a message passes, in their order', (
   expect(found).toBeGreaterThan(1000);
 });
 
-it('costs a message less than 50 µs with 1,000 policies', () => {
+it('looks at the few of 1,000 policies that may concern a message', () => {
   const index = new PolicyIndex();
+  let looked = 0;
   for (let i = 0; i < 1000; i++) {
     const filter: Filter = [
       { deviceIds: [`d${i}`] },
@@ -89,7 +90,12 @@ it('costs a message less than 50 µs with 1,000 policies', () => {
       { tags: [[`t${i}`]] },
       { ruleIds: [`r${i}`] },
     ][i % 4]!;
-    index.add(policyOf({ ...filter, connectors: ['mqtt'] }), { ...filter, connectors: ['mqtt'] });
+    const { passes, ...policy } = policyOf({ ...filter, connectors: ['mqtt'] });
+    const counted = (subject: Subject): boolean => {
+      looked++;
+      return passes(subject);
+    };
+    index.add({ ...policy, passes: counted }, { ...filter, connectors: ['mqtt'] });
   }
   const subject = subjectOf({
     deviceId: 'd4',
@@ -98,11 +104,5 @@ it('costs a message less than 50 µs with 1,000 policies', () => {
     connectors: ['mqtt'],
   });
   expect(index.matching(subject)).toHaveLength(3);
-  // The best of several rounds: what the index costs, and not what else the machine does.
-  const rounds = Array.from({ length: 10 }, () => {
-    const began = process.hrtime.bigint();
-    for (let i = 0; i < 1000; i++) index.matching(subject);
-    return Number(process.hrtime.bigint() - began) / 1000 / 1000;
-  });
-  expect(Math.min(...rounds)).toBeLessThan(50);
+  expect(looked).toBe(3);
 });
