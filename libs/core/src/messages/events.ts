@@ -15,6 +15,8 @@ export interface EventHeader {
   stored?: {
     /** Id of the stored message: given once, so that it is stored once. Its time is `created`. */
     id: string;
+    /** Id of the data message that it comes from. */
+    cause?: string;
     /** The rules in full, by their field in the event; in the routed event they have an id and a name only. */
     rules: Record<string, unknown>;
     /** Tags of the rule. */

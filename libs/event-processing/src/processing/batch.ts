@@ -1,19 +1,9 @@
 import type { AuditEntry } from '@orrery/core/audit';
-import { streamSubject } from '@orrery/core/bus';
-import { type OutboxItem, writeOutbox } from '@orrery/core/database';
 import { LogicError } from '@orrery/core/json-logic';
-import {
-  type DataMessage,
-  type EventHeader,
-  type MessageHeader,
-  messageTime,
-  newMessageId,
-  partitionKey,
-  partitionOf,
-} from '@orrery/core/messages';
-import type { EntityManager } from 'typeorm';
+import { type DataMessage, type MessageHeader, messageTime } from '@orrery/core/messages';
 import type { TenantContext } from '../contexts/context-cache.js';
 import type { RuleLogic, Scope } from '../logic/rule-logic.js';
+import type { Effects } from './effects.js';
 import type { CompiledRule, TenantRules } from './tenant-rules.js';
 
 /** A data message that there are rules for. */
@@ -62,26 +52,30 @@ const MAX_EMITTED = 50_000;
 /** Longest time that the transaction waits for evaluations: the database ends those that seem to be left alone. */
 const MAX_IDLE_MS = 50;
 
-interface Emitted {
+/** An event before it leaves. */
+export interface Emitted {
   incoming: Incoming;
   type: string;
+  /** In full, by their field in the event. */
   rules: Record<string, unknown>;
+  /** The routed shape, as JSON text. */
   body: () => string;
 }
 
 /** One batch of messages on its way through the rules: its clock, its events, and what went wrong. */
 export class Batch {
-  readonly now = new Date();
-  readonly timestamp = this.now.toISOString();
+  readonly timestamp: string;
   private readonly failed = new Map<string, AuditEntry>();
   private emitted: Emitted[] = [];
   private touched = performance.now();
 
   constructor(
-    readonly manager: EntityManager,
+    readonly effects: Effects,
     readonly messages: readonly Incoming[],
-    private readonly partitions: number,
-  ) {}
+    readonly now = new Date(),
+  ) {
+    this.timestamp = now.toISOString();
+  }
 
   /** One entry for each rule that has failed. */
   get failures(): AuditEntry[] {
@@ -122,7 +116,7 @@ export class Batch {
 
   /** Between evaluations: the transaction, the leases and the other work of the process go on. */
   async breathe(): Promise<void> {
-    await this.manager.query('SELECT 1');
+    await this.effects.breathe();
     this.touched = performance.now();
   }
 
@@ -137,23 +131,9 @@ export class Batch {
     const emitted = this.emitted.toSorted((a, b) => a.incoming.index - b.incoming.index);
     this.emitted = [];
     for (const chunk of chunks(emitted, ({ incoming }) => incoming.data.length + EVENT_BYTES)) {
-      await writeOutbox(
-        this.manager,
-        chunk.map((event) => this.outboxItem(event)),
-      );
+      await this.effects.publish(chunk);
       this.touched = performance.now();
     }
-  }
-
-  private outboxItem({ incoming, type, rules, body }: Emitted): OutboxItem {
-    const { tenantId } = incoming;
-    const key = partitionKey(incoming.header);
-    const header: EventHeader = { tenantId, type, key, stored: { id: newMessageId(), rules } };
-    return {
-      subject: streamSubject('EVENTS', partitionOf(tenantId, key, this.partitions)),
-      header: JSON.stringify(header),
-      body: body(),
-    };
   }
 }
 

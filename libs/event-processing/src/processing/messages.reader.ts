@@ -8,6 +8,7 @@ import { ContextCache } from '../contexts/context-cache.js';
 import { RULES_READER } from '../contract.js';
 import { versionsOf } from '../versions.js';
 import { Batch, Incoming } from './batch.js';
+import { DatabaseEffects } from './database-effects.js';
 import { processSimpleEvents } from './simple-events.js';
 import { processStates } from './state-changes.js';
 import { RuleCache, type TenantRules } from './tenant-rules.js';
@@ -44,7 +45,7 @@ export function messagesReader(bus: Bus, database: Database, audit: Audit, logge
     async handle(items, manager): Promise<AfterCommit | void> {
       const messages = await incomingOf(items, manager);
       if (messages.length === 0) return;
-      const batch = new Batch(manager, messages, bus.partitions);
+      const batch = new Batch(new DatabaseEffects(manager, bus.partitions), messages);
       await processSimpleEvents(batch);
       await processStates(batch);
       await batch.flush();

@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { isTrue } from '@orrery/core/json-logic';
-import { criterionDigest, digestOf } from '../guards/criteria.js';
+import { digestOf } from '../guards/criteria.js';
 import type { CriterionDto } from '../guards/guard.dto.js';
-import { type Batch, chunks, type Incoming, inLockOrder, referenceTo } from './batch.js';
+import { type Batch, type Incoming, inLockOrder, referenceTo } from './batch.js';
 import type { CompiledFiringRule, CompiledMatchingRule } from './tenant-rules.js';
 
 /** A match that a firing rule applies to. */
@@ -15,7 +15,7 @@ interface Match {
 type FiringContexts = Map<CompiledFiringRule, Map<string, FiringContext>>;
 
 /** The matches of one firing context, in the order of the messages. */
-interface FiringContext {
+export interface FiringContext {
   tenantId: string;
   firing: CompiledFiringRule;
   criteria: CriterionDto[];
@@ -23,8 +23,8 @@ interface FiringContext {
   matches: Match[];
 }
 
-/** A guard that is in the database. */
-interface Guard {
+/** A guard that is in force. */
+export interface Guard {
   id: string;
   /** Epoch milliseconds; Infinity when it stays until it is removed. */
   expires: number;
@@ -69,16 +69,18 @@ async function fireGuarded(batch: Batch, contexts: FiringContexts): Promise<void
     ({ tenantId, firing, digest }) => `${tenantId} ${guardKey(firing.id, digest)}`,
   );
   while (open.length > 0) {
-    const guards = await readGuards(batch, open);
-    const taken = open.flatMap((context) => decide(context, guards.get(guardKey(context.firing.id, context.digest))));
-    const won = await writeGuards(batch, taken);
+    const guards = await batch.effects.readGuards(open);
+    const taken = open.flatMap((context) =>
+      decide(batch, context, guards.get(guardKey(context.firing.id, context.digest))),
+    );
+    const won = await batch.effects.writeGuards(taken);
     for (const { context, fires, id } of taken)
       if (won.has(id)) for (const match of fires) await fire(batch, context.firing, match);
     open = taken.filter(({ id }) => !won.has(id)).map(({ context }) => context);
   }
 }
 
-interface TakenGuard {
+export interface TakenGuard {
   context: FiringContext;
   fires: Match[];
   id: string;
@@ -86,10 +88,12 @@ interface TakenGuard {
   /** Arrival of the match that it is for, epoch milliseconds. */
   since: number;
   expires: number;
+  /** Of the last match, as JSON text. */
+  matchingContext: () => string;
 }
 
 /** Which matches of a context fire, and the guard that the last of them leaves; nothing when none does. */
-function decide(context: FiringContext, guard: Guard | undefined): TakenGuard[] {
+function decide(batch: Batch, context: FiringContext, guard: Guard | undefined): TakenGuard[] {
   const { sleepMs = Infinity } = context.firing.guard!;
   const fires: Match[] = [];
   let expires = guard?.expires ?? -Infinity;
@@ -101,65 +105,14 @@ function decide(context: FiringContext, guard: Guard | undefined): TakenGuard[] 
     since = arrived;
     expires = arrived + sleepMs;
   }
-  return fires.length === 0 ? [] : [{ context, fires, id: randomUUID(), replaces: guard?.id ?? null, since, expires }];
+  const last = fires.at(-1);
+  if (!last) return [];
+  const replaces = guard?.id ?? null;
+  const described = (): string => matchingContext(batch, last, last.matching.dto);
+  return [{ context, fires, id: randomUUID(), replaces, since, expires, matchingContext: described }];
 }
 
-const guardKey = (firingRuleId: string, digest: string): string => `${firingRuleId} ${digest}`;
-
-async function readGuards(batch: Batch, contexts: readonly FiringContext[]): Promise<Map<string, Guard>> {
-  const rows = (await batch.manager.query(
-    `SELECT g.firing_rule_id, g.context, g.id, g.expires FROM firing_guards g
-     JOIN unnest($1::text[], $2::uuid[], $3::text[]) AS v(tenant_id, firing_rule_id, context)
-       ON g.tenant_id = v.tenant_id AND g.firing_rule_id = v.firing_rule_id AND g.context = v.context`,
-    [
-      contexts.map(({ tenantId }) => tenantId),
-      contexts.map(({ firing }) => firing.id),
-      contexts.map(({ digest }) => digest),
-    ],
-  )) as Array<{ firing_rule_id: string; context: string; id: string; expires: Date | null }>;
-  return new Map(
-    rows.map(({ firing_rule_id: rule, context, id, expires }) => [
-      guardKey(rule, context),
-      { id, expires: expires?.getTime() ?? Infinity },
-    ]),
-  );
-}
-
-/** @returns the ids of the guards that are in force now. */
-async function writeGuards(batch: Batch, guards: readonly TakenGuard[]): Promise<Set<string>> {
-  const won = new Set<string>();
-  for (const chunk of chunks(guards, ({ fires }) => fires.at(-1)!.incoming.data.length)) {
-    const { manager } = batch;
-    const rows = (await manager.query(
-      `INSERT INTO firing_guards AS g
-         (tenant_id, firing_rule_id, context, id, replaces, criteria, criteria_digests, matching_context, created, expires)
-       SELECT tenant_id, firing_rule_id, context, id, replaces, criteria, string_to_array(digests, ' '), matching_context,
-         created, expires
-       FROM unnest($1::text[], $2::uuid[], $3::text[], $4::uuid[], $5::uuid[], $6::text[], $7::text[], $8::text[],
-         $9::timestamptz[], $10::timestamptz[])
-         AS v(tenant_id, firing_rule_id, context, id, replaces, criteria, digests, matching_context, created, expires)
-       ON CONFLICT (tenant_id, firing_rule_id, context) DO UPDATE SET id = EXCLUDED.id, replaces = EXCLUDED.replaces,
-         criteria = EXCLUDED.criteria, criteria_digests = EXCLUDED.criteria_digests,
-         matching_context = EXCLUDED.matching_context, created = EXCLUDED.created, expires = EXCLUDED.expires
-       WHERE g.id = EXCLUDED.replaces
-       RETURNING id`,
-      [
-        chunk.map(({ context }) => context.tenantId),
-        chunk.map(({ context }) => context.firing.id),
-        chunk.map(({ context }) => context.digest),
-        chunk.map(({ id }) => id),
-        chunk.map(({ replaces }) => replaces),
-        chunk.map(({ context }) => JSON.stringify(context.criteria)),
-        chunk.map(({ context }) => context.criteria.map(criterionDigest).join(' ')),
-        chunk.map(({ fires }) => matchingContext(batch, fires.at(-1)!, fires.at(-1)!.matching.dto)),
-        chunk.map(({ since }) => new Date(since)),
-        chunk.map(({ expires }) => (expires === Infinity ? null : new Date(expires))),
-      ],
-    )) as Array<{ id: string }>;
-    for (const { id } of rows) won.add(id);
-  }
-  return won;
-}
+export const guardKey = (firingRuleId: string, digest: string): string => `${firingRuleId} ${digest}`;
 
 const matchingContext = (batch: Batch, { incoming }: Match, rule: unknown, type = ''): string =>
   `{"tenantId":${JSON.stringify(incoming.tenantId)},"timestamp":"${batch.timestamp}",` +

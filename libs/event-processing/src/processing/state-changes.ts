@@ -1,12 +1,12 @@
 import { isTrue } from '@orrery/core/json-logic';
 import { digestOf } from '../guards/criteria.js';
-import { type Batch, chunks, type Incoming, inLockOrder, referenceTo } from './batch.js';
+import { type Batch, type Incoming, inLockOrder, referenceTo } from './batch.js';
 import type { CompiledStateRule } from './tenant-rules.js';
 
-type State = string | number | boolean;
+export type State = string | number | boolean;
 
 /** The messages of one state key, in their order. */
-interface StateKey {
+export interface StateKey {
   tenantId: string;
   rule: CompiledStateRule;
   key: string;
@@ -20,7 +20,7 @@ interface Transition {
   to: State;
 }
 
-interface Computed {
+export interface Computed {
   stateKey: StateKey;
   transitions: Transition[];
   before: State | null;
@@ -28,7 +28,7 @@ interface Computed {
 }
 
 /** Longest text that is a state. */
-const MAX_STATE_LENGTH = 1024;
+export const MAX_STATE_LENGTH = 1024;
 
 const isPrimitive = (value: unknown): value is State =>
   typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean';
@@ -41,11 +41,11 @@ const isPrimitive = (value: unknown): value is State =>
 export async function processStates(batch: Batch): Promise<void> {
   let open = inLockOrder(await keysOf(batch), ({ tenantId, rule, digest }) => `${tenantId} ${rowKey(rule.id, digest)}`);
   while (open.length > 0) {
-    const states = await readStates(batch, open);
+    const states = await batch.effects.readStates(open);
     const computed: Computed[] = [];
     for (const stateKey of open)
       computed.push(...(await compute(batch, stateKey, states.get(rowKey(stateKey.rule.id, stateKey.digest)) ?? null)));
-    const written = await writeStates(batch, computed);
+    const written = await batch.effects.writeStates(computed);
     const isWritten = ({ stateKey }: Computed): boolean => written.has(rowKey(stateKey.rule.id, stateKey.digest));
     for (const each of computed.filter(isWritten))
       for (const transition of each.transitions) await report(batch, each.stateKey, transition);
@@ -92,42 +92,7 @@ async function compute(batch: Batch, stateKey: StateKey, before: State | null): 
   return transitions.length === 0 || state === null ? [] : [{ stateKey, transitions, before, after: state }];
 }
 
-const rowKey = (ruleId: string, digest: string): string => `${ruleId} ${digest}`;
-
-async function readStates(batch: Batch, keys: readonly StateKey[]): Promise<Map<string, State>> {
-  const rows = (await batch.manager.query(
-    `SELECT s.rule_id, s.key, s.state FROM states s
-     JOIN unnest($1::text[], $2::uuid[], $3::text[]) AS v(tenant_id, rule_id, key)
-       ON s.tenant_id = v.tenant_id AND s.rule_id = v.rule_id AND s.key = v.key`,
-    [keys.map(({ tenantId }) => tenantId), keys.map(({ rule }) => rule.id), keys.map(({ digest }) => digest)],
-  )) as Array<{ rule_id: string; key: string; state: string }>;
-  return new Map(rows.map(({ rule_id: rule, key, state }) => [rowKey(rule, key), JSON.parse(state) as State]));
-}
-
-/** @returns the keys whose state was still the one that theirs was computed from. */
-async function writeStates(batch: Batch, computed: readonly Computed[]): Promise<Set<string>> {
-  const written = new Set<string>();
-  for (const chunk of chunks(computed, () => MAX_STATE_LENGTH)) {
-    const rows = (await batch.manager.query(
-      `INSERT INTO states AS s (tenant_id, rule_id, key, state, previous, changed)
-       SELECT *, $6::timestamptz FROM unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::text[])
-       ON CONFLICT (tenant_id, rule_id, key) DO UPDATE SET state = EXCLUDED.state, previous = EXCLUDED.previous,
-         changed = EXCLUDED.changed
-       WHERE s.state = EXCLUDED.previous
-       RETURNING rule_id, key`,
-      [
-        chunk.map(({ stateKey }) => stateKey.tenantId),
-        chunk.map(({ stateKey }) => stateKey.rule.id),
-        chunk.map(({ stateKey }) => stateKey.digest),
-        chunk.map(({ after }) => JSON.stringify(after)),
-        chunk.map(({ before }) => (before === null ? null : JSON.stringify(before))),
-        batch.now,
-      ],
-    )) as Array<{ rule_id: string; key: string }>;
-    for (const { rule_id: rule, key } of rows) written.add(rowKey(rule, key));
-  }
-  return written;
-}
+export const rowKey = (ruleId: string, digest: string): string => `${ruleId} ${digest}`;
 
 /** The routed event (manual 15.4.2.3). */
 function report(batch: Batch, { rule, key, tenantId }: StateKey, { incoming, from, to }: Transition): Promise<void> {

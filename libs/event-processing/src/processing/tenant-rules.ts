@@ -128,7 +128,7 @@ const dtoOf = ({ id, name, enabled, definition }: Rule): Record<string, unknown>
   enabled,
 });
 
-function compileMatching(rule: Rule): Omit<CompiledMatchingRule, 'firing'> {
+export function compileMatching(rule: Rule): Omit<CompiledMatchingRule, 'firing'> {
   const dto = dtoOf(rule) as unknown as MatchingRuleDto;
   return {
     id: rule.id,
@@ -139,7 +139,7 @@ function compileMatching(rule: Rule): Omit<CompiledMatchingRule, 'firing'> {
   };
 }
 
-function compileFiring(rule: Rule): CompiledFiringRule {
+export function compileFiring(rule: Rule): CompiledFiringRule {
   const dto = dtoOf(rule) as unknown as FiringRuleDto;
   return {
     id: rule.id,
@@ -151,7 +151,7 @@ function compileFiring(rule: Rule): CompiledFiringRule {
   };
 }
 
-function compileState(rule: Rule): CompiledStateRule {
+export function compileState(rule: Rule): CompiledStateRule {
   const dto = dtoOf(rule) as unknown as StateProcessingRuleDto;
   const { filterPredicate, stateFunction } = dto;
   return {
