@@ -29,11 +29,8 @@ export interface Forwarded {
  * Sends messages from a stage to their next one, or to READY, within the transaction of the stage's own effect. The order
  * within a partition is kept.
  */
-export const forward = (
-  manager: EntityManager,
-  partition: number,
-  messages: readonly Forwarded[],
-): Promise<void> => forwardAll(manager, new Map([[partition, messages]]));
+export const forward = (manager: EntityManager, partition: number, messages: readonly Forwarded[]): Promise<void> =>
+  forwardAll(manager, new Map([[partition, messages]]));
 
 /** The same for messages of several partitions at once. */
 export async function forwardAll(
