@@ -24,8 +24,7 @@ try {
   execFileSync('mkdir', ['-p', app]);
   execFileSync('tar', ['xf', '-', '-C', app], { input: files });
   // As Dockerfile.dockerignore says.
-  for (const left of ['docs', 'e2e', 'helm', 'test-results'])
-    rmSync(join(app, left), { recursive: true, force: true });
+  for (const left of ['docs', 'e2e', 'helm', 'test-results']) rmSync(join(app, left), { recursive: true, force: true });
   const { build } = runCommands(readFileSync(join(root, 'deploy/Dockerfile'), 'utf8'));
   for (const command of build ?? []) {
     console.log(`RUN ${command.slice(0, 100)}`);
