@@ -19,6 +19,8 @@ export interface MessageOrigin {
   tenantId: string;
   connector: string;
   network?: Record<string, unknown>;
+  /** Where the network has found the device; also in `network` (manual 15.3.4). */
+  networkLocation?: Location;
   device?: DeviceContext;
   apiKeyId?: string;
   /** See `MessageHeader`. */
@@ -47,7 +49,8 @@ export function buildMessage(published: PublishedMessage, origin: MessageOrigin)
   if (encoding !== undefined) metadata.encoding = encoding;
   let tags = published.tags;
   const droppedTags: string[] = [];
-  let location: Location | undefined = published.location;
+  // From here on the best source counts (manual 15.3.6.1): stages know better than the network and the device.
+  let location: Location | undefined = published.location ?? origin.networkLocation;
   if (device) {
     metadata.group = device.group;
     if (published.location) metadata.transformation = { published: { location: published.location } };
