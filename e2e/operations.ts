@@ -139,6 +139,11 @@ const stateRuleOf = (things: Things): object => ({
   stateKeyPath: 'streamId',
   stateFunction: predicateOf(things),
 });
+const backtest: Operation = {
+  roles: ['DATA_PROCESSING_R', 'DATA_R'],
+  body: () => ({ from: '2026-01-01T00:00:00Z' }),
+  stranger: 'absent',
+};
 const guardsOf = ({ firingRuleId }: Things): object => ({ firingRuleId });
 const eventProcessing = {
   ...ofRules('matching-rule', 'matchingRuleId', matchingRuleOf),
@@ -148,6 +153,13 @@ const eventProcessing = {
     stranger: 'own',
   },
   ...ofRules('firing-rule', 'firingRuleId', firingRuleOf),
+  ...Object.fromEntries(
+    [
+      'matching-rule/{matchingRuleId}',
+      'firing-rule/{firingRuleId}',
+      'stateprocessing-rule/{stateProcessingRuleId}',
+    ].map((rule) => [`POST ${RULES}/${rule}/backtest`, backtest]),
+  ),
   ...ofRules('stateprocessing-rule', 'stateProcessingRuleId', stateRuleOf),
   [`POST ${RULES}/stateprocessing-rule/test`]: {
     roles: ['DATA_PROCESSING_R'],

@@ -1,4 +1,5 @@
 import type { Service } from '@orrery/core/service';
+import { Backtests } from './backtest/backtests.js';
 import { removeDeletedEntries } from './contexts/context-cache.js';
 import { ContextEntry } from './contexts/context-entry.entity.js';
 import { CONTEXTS, ContextsController, GEOZONES, GeozonesController } from './contexts/contexts.controller.js';
@@ -55,6 +56,7 @@ export const eventProcessing: Service = {
         { token: MATCHING_RULES, value: new RulesService(database, 'matching') },
         { token: FIRING_RULES, value: new RulesService(database, 'firing') },
         { token: STATE_RULES, value: new RulesService(database, 'state') },
+        { token: Backtests, value: new Backtests(bus, database) },
         { token: RuleTests, value: new RuleTests(database) },
         { token: GuardsService, value: new GuardsService(database) },
         { token: CONTEXTS, value: new ContextsService(database, 'context') },

@@ -1,7 +1,17 @@
 import { Body, Controller, Delete, Get, HttpCode, Inject, Param, Post, Put, Query } from '@nestjs/common';
-import { ApiBody, ApiCreatedResponse, ApiNoContentResponse, ApiOkResponse, ApiQuery, ApiTags } from '@nestjs/swagger';
+import {
+  ApiBody,
+  ApiCreatedResponse,
+  ApiNoContentResponse,
+  ApiOkResponse,
+  ApiOperation,
+  ApiQuery,
+  ApiTags,
+} from '@nestjs/swagger';
 import type { ApiKeyIdentity } from '@orrery/core/auth';
-import { invalidParameter, Key, Requires, requireSection } from '@orrery/core/http';
+import { invalidParameter, Key, Limited, Requires, requireSection } from '@orrery/core/http';
+import { BacktestDto, BacktestRequestDto } from '../backtest/backtest.dto.js';
+import { Backtests } from '../backtest/backtests.js';
 import { SECTION } from '../section.js';
 import { UNKEPT } from './rule-document.js';
 import { RuleTests } from './rule-tests.js';
@@ -20,6 +30,8 @@ export const MATCHING_RULES = Symbol('matching rules');
 export const FIRING_RULES = Symbol('firing rules');
 export const STATE_RULES = Symbol('state processing rules');
 
+const BACKTEST = 'What the rule would have fired in a time that is stored, without any effect';
+
 const checkedName = (name: unknown): string | undefined => {
   if (name === undefined || (typeof name === 'string' && !UNKEPT.test(name))) return name;
   throw invalidParameter('name', 'the name of a rule');
@@ -31,6 +43,7 @@ export class MatchingRulesController {
   constructor(
     @Inject(MATCHING_RULES) private readonly rules: RulesService<'matching'>,
     @Inject(RuleTests) private readonly tests: RuleTests,
+    @Inject(Backtests) private readonly backtests: Backtests,
   ) {}
 
   @Get()
@@ -67,6 +80,22 @@ export class MatchingRulesController {
     return this.rules.get(key.tenantId, id);
   }
 
+  @Post(':matchingRuleId/backtest')
+  @HttpCode(200)
+  @Limited({ concurrent: 'httpConcurrentHeavy' })
+  @Requires('DATA_PROCESSING_R', 'DATA_R')
+  @ApiOperation({ summary: BACKTEST })
+  @ApiBody({ type: BacktestRequestDto })
+  @ApiOkResponse({ type: BacktestDto })
+  backtest(
+    @Key() key: ApiKeyIdentity,
+    @Param('matchingRuleId') id: string,
+    @Body() body: unknown,
+  ): Promise<BacktestDto> {
+    requireSection(key, SECTION);
+    return this.backtests.run(key, 'matching', id, body);
+  }
+
   @Put(':matchingRuleId')
   @HttpCode(204)
   @Requires('DATA_PROCESSING_W')
@@ -88,7 +117,10 @@ export class MatchingRulesController {
 @ApiTags('Event processing - Firing')
 @Controller('/api/v0/eventprocessing/firing-rule')
 export class FiringRulesController {
-  constructor(@Inject(FIRING_RULES) private readonly rules: RulesService<'firing'>) {}
+  constructor(
+    @Inject(FIRING_RULES) private readonly rules: RulesService<'firing'>,
+    @Inject(Backtests) private readonly backtests: Backtests,
+  ) {}
 
   @Get()
   @Requires('DATA_PROCESSING_R')
@@ -115,6 +147,18 @@ export class FiringRulesController {
     return this.rules.get(key.tenantId, id);
   }
 
+  @Post(':firingRuleId/backtest')
+  @HttpCode(200)
+  @Limited({ concurrent: 'httpConcurrentHeavy' })
+  @Requires('DATA_PROCESSING_R', 'DATA_R')
+  @ApiOperation({ summary: BACKTEST })
+  @ApiBody({ type: BacktestRequestDto })
+  @ApiOkResponse({ type: BacktestDto })
+  backtest(@Key() key: ApiKeyIdentity, @Param('firingRuleId') id: string, @Body() body: unknown): Promise<BacktestDto> {
+    requireSection(key, SECTION);
+    return this.backtests.run(key, 'firing', id, body);
+  }
+
   @Put(':firingRuleId')
   @HttpCode(204)
   @Requires('DATA_PROCESSING_W')
@@ -139,6 +183,7 @@ export class StateProcessingRulesController {
   constructor(
     @Inject(STATE_RULES) private readonly rules: RulesService<'state'>,
     @Inject(RuleTests) private readonly tests: RuleTests,
+    @Inject(Backtests) private readonly backtests: Backtests,
   ) {}
 
   @Get()
@@ -173,6 +218,22 @@ export class StateProcessingRulesController {
   @ApiOkResponse({ type: StateProcessingRuleDto })
   get(@Key() key: ApiKeyIdentity, @Param('stateProcessingRuleId') id: string): Promise<StateProcessingRuleDto> {
     return this.rules.get(key.tenantId, id);
+  }
+
+  @Post(':stateProcessingRuleId/backtest')
+  @HttpCode(200)
+  @Limited({ concurrent: 'httpConcurrentHeavy' })
+  @Requires('DATA_PROCESSING_R', 'DATA_R')
+  @ApiOperation({ summary: BACKTEST })
+  @ApiBody({ type: BacktestRequestDto })
+  @ApiOkResponse({ type: BacktestDto })
+  backtest(
+    @Key() key: ApiKeyIdentity,
+    @Param('stateProcessingRuleId') id: string,
+    @Body() body: unknown,
+  ): Promise<BacktestDto> {
+    requireSection(key, SECTION);
+    return this.backtests.run(key, 'state', id, body);
   }
 
   @Put(':stateProcessingRuleId')

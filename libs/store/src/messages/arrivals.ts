@@ -2,7 +2,7 @@ import type { Bus } from '@orrery/core/bus';
 import { serveRpc } from '@orrery/core/bus';
 import type { Database } from '@orrery/core/database';
 import type { Running } from '@orrery/core/service';
-import { type ArrivalCursor, type ArrivalRange, type ArrivedPage, countArrived, readArrived } from '../contract.js';
+import { type ArrivalCursor, type ArrivalRange, type ArrivedPage, countArrived, readArrived } from './arrived.js';
 
 /** Messages of one page, and rows of all tenants that it looks at. */
 const PAGE = 1000;
