@@ -245,6 +245,24 @@ describe('routing of events', () => {
     expect(await devicesOf(fifo)).toEqual(['north']);
   });
 
+  it('NTF-004 puts the whole event into the FIFO', async () => {
+    const fifo = await consume();
+    const groupPaths = [{ path: '/lyon', includeSubPath: true }];
+    await route({ deviceStatus: { version: 1, filter: { groupPaths, connectors: ['mqtt'] } } });
+    const updatedInterface = {
+      connector: 'mqtt',
+      nodeId: 'n1',
+      enabled: true,
+      status: { current: 'ONLINE', previous: 'OFFLINE' },
+    };
+    const context = { groupPath: '/lyon/nord', connectors: ['mqtt'] };
+    await event('deviceStatus', 'd1', context, { updatedInterface });
+    await event('deviceStatus', 'last', context, { updatedInterface });
+    expect(await before(fifo)).toEqual([
+      { type: 'deviceStatus', version: 1, deviceId: 'd1', updatedInterface, timestamp: expect.any(String) },
+    ]);
+  });
+
   it('RTE-012 filters command states without regard to case', async () => {
     const fifo = await consume();
     await route({ commandStatus: { version: 1, filter: { status: ['EXPIRED', 'error'] } } });
