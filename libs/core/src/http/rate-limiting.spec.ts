@@ -297,7 +297,7 @@ describe('concurrent requests of an account', () => {
     });
   const arrived = (count: number): Promise<boolean> => eventually(() => waiting.length === count);
 
-  it('refuses the 81st read at once, and takes further ones when some are done', async () => {
+  it('LIM-038 refuses the 81st read at once, and takes further ones when some are done', async () => {
     const [value, second] = [keys.grant('readers', DEFAULT).value, keys.grant('readers', DEFAULT).value];
     await window(MINUTE, 20_000);
     const held = Array.from({ length: 80 }, () => slow(value));
