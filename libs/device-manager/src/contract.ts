@@ -57,6 +57,47 @@ export interface ActivityStateEvent {
   timestamp: string;
 }
 
+/** Type of event, on the partition of the device: its name or its group are these from now on, or it is new. */
+export const DEVICE_PLACED = 'devicePlaced';
+
+export interface DevicePlacedEvent extends PlacedDevice {
+  type: typeof DEVICE_PLACED;
+  /** ISO 8601. */
+  timestamp: string;
+}
+
+/**
+ * Type of event, on the partition of the tenant's id: groups have other paths, and their devices with them, of which there
+ * may be many: `targetedDevices` tells them.
+ */
+export const GROUPS_MOVED = 'groupsMoved';
+
+export interface GroupsMovedEvent {
+  type: typeof GROUPS_MOVED;
+  /** ISO 8601. */
+  timestamp: string;
+}
+
+/** A device as those see it who watch devices and groups. */
+export interface PlacedDevice {
+  deviceId: string;
+  /** Null when it has none. */
+  name: string | null;
+  groupPath: string;
+}
+
+/** Devices by id, and all of a group, with those of the groups below it or without. */
+export interface DeviceTargets {
+  deviceIds: readonly string[];
+  groupPaths: ReadonlyArray<{ path: string; includeSubPath: boolean }>;
+}
+
+/** The devices that are targeted, by id: at most `limit` after the id `after`, which is empty at first. */
+export const targetedDevices = defineRpc<
+  DeviceTargets & { tenantId: string; after: string; limit: number },
+  PlacedDevice[]
+>('device-manager', 'targetedDevices');
+
 /** Type of event, on the partition of the device, by which analytics tells what is known of a device's network. */
 export const DEVICE_NETWORK = 'deviceNetwork';
 

@@ -2,13 +2,21 @@ import { serveRpc } from '@orrery/core/bus';
 import { Secrets } from '@orrery/core/secrets';
 import type { Running, Service } from '@orrery/core/service';
 import { ConnectorsController } from './connectors/connectors.controller.js';
-import { changeByDevice, deviceLicenses, findDeviceAccess, reportLicense, resolveNode } from './contract.js';
+import {
+  changeByDevice,
+  deviceLicenses,
+  findDeviceAccess,
+  reportLicense,
+  resolveNode,
+  targetedDevices,
+} from './contract.js';
 import { DeviceChangesService } from './device-access/device-changes.service.js';
 import { RegistrationController } from './device-access/registration.controller.js';
 import { RegistrationService } from './device-access/registration.service.js';
 import { Device } from './devices/device.entity.js';
 import { DevicesController } from './devices/devices.controller.js';
 import { DevicesService } from './devices/devices.service.js';
+import { devicesOfTargets } from './devices/targets.js';
 import { deviceStatesReader } from './explorer/device-states.reader.js';
 import { ExplorerController } from './explorer/explorer.controller.js';
 import { SearchService } from './explorer/search.service.js';
@@ -34,12 +42,12 @@ export const deviceManager: Service = {
   schema: { name: 'device_manager', entities: [Device, Group, Interface], migrations },
   restPaths: ['/api/v1/deviceMgt', '/v1/devices'],
   build({ audit, bus, config, database, logger, roles }) {
-    const groups = new GroupsService(database);
+    const groups = new GroupsService(database, bus.partitions);
     const secrets = new Secrets(config);
     const nodes = new NodesService(database, groups, bus.partitions);
     const registration = new RegistrationService(database, nodes, config);
     const licenses = new LicensesService(database);
-    const changes = new DeviceChangesService(database);
+    const changes = new DeviceChangesService(database, bus.partitions);
     const running: Running[] = [];
     if (roles.worker)
       running.push(
@@ -47,7 +55,7 @@ export const deviceManager: Service = {
         deviceStatesReader(bus, database, audit),
         new SessionExpiry(bus, database, logger),
       );
-    if (roles.api) running.push(answerConnectors());
+    if (roles.api) running.push(answerOthers());
     return {
       controllers: [
         ConnectorsController,
@@ -72,13 +80,14 @@ export const deviceManager: Service = {
       running,
     };
 
-    function answerConnectors(): Running {
+    function answerOthers(): Running {
       let answering: Array<ReturnType<typeof serveRpc>> = [];
       return {
         async start() {
           answering = [
             serveRpc(bus, resolveNode, (request) => nodes.resolve(request)),
             serveRpc(bus, findDeviceAccess, async ({ id }) => ({ access: await registration.find(id) })),
+            serveRpc(bus, targetedDevices, (targets) => devicesOfTargets(database, targets)),
             serveRpc(bus, deviceLicenses, ({ tenantId, deviceId }) => licenses.of(tenantId, deviceId)),
             serveRpc(bus, reportLicense, async (report) => {
               await licenses.report(report);

@@ -5,13 +5,16 @@ import type { FieldError } from '@orrery/core/messages';
 import type { EntityManager } from 'typeorm';
 import { changeInventory } from '../conflicts.js';
 import type { ChangeOfDevice } from '../contract.js';
-import { interfacesOf, lockDevices, nodesOf } from '../devices/inventory.js';
-import { changeNotice } from '../events/device-events.js';
+import { interfacesOf, loadDevice, lockDevices, nodesOf, placeOf } from '../devices/inventory.js';
+import { changeNotice, placedEvent } from '../events/device-events.js';
 import { isText } from '../text.js';
 
 /** What devices change of themselves. */
 export class DeviceChangesService {
-  constructor(private readonly database: Database) {}
+  constructor(
+    private readonly database: Database,
+    private readonly partitions: number,
+  ) {}
 
   /** Answers `changeByDevice` of the contract. */
   async change(asked: ChangeOfDevice): Promise<void> {
@@ -32,13 +35,17 @@ export class DeviceChangesService {
           [nodeId, tenantId, firmwareVersion, new Date()],
         );
       if (name === undefined && asked.property === undefined) return;
+      const now = new Date();
       await manager.query('UPDATE devices SET updated = $3 WHERE tenant_id = $1 AND id = $2', [
         tenantId,
         deviceId,
-        new Date(),
+        now,
       ]);
       const nodes = nodesOf((await interfacesOf(manager, tenantId, [deviceId])).get(deviceId)!);
       await writeOutbox(manager, [changeNotice({ tenantId, deviceId, nodes })]);
+      if (name === undefined) return;
+      const { device } = await loadDevice(manager, tenantId, deviceId);
+      await writeOutbox(manager, [placedEvent(this.partitions, tenantId, placeOf(device), now)]);
     });
   }
 }

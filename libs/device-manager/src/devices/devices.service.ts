@@ -6,7 +6,7 @@ import type { FieldError } from '@orrery/core/messages';
 import type { Secrets } from '@orrery/core/secrets';
 import type { EntityManager } from 'typeorm';
 import { changeInventory } from '../conflicts.js';
-import { changeNotice, lifecycleEvent } from '../events/device-events.js';
+import { changeNotice, lifecycleEvent, placedEvent } from '../events/device-events.js';
 import type { Group } from '../groups/group.entity.js';
 import type { GroupsService } from '../groups/groups.service.js';
 import { countInterfaces, uncountInterfaces } from '../interfaces/interface-count.js';
@@ -22,7 +22,7 @@ import {
 } from './device.dto.js';
 import { Device, type StaticLocation } from './device.entity.js';
 import { type DeviceList, listDevices } from './device-list.js';
-import { checkDeviceId, eventDevice, interfacesOf, loadDevice, lockDevices, nodesOf } from './inventory.js';
+import { checkDeviceId, eventDevice, interfacesOf, loadDevice, lockDevices, nodesOf, placeOf } from './inventory.js';
 
 /** Devices of the inventory (manual 5.3). */
 export class DevicesService {
@@ -63,7 +63,10 @@ export class DevicesService {
       await manager.insert(Device, device);
       if (interfaces.length > 0) await manager.insert(Interface, interfaces.map(interfaceColumns));
       const created = { device: { ...device, group }, interfaces };
-      await writeOutbox(manager, [lifecycleEvent(this.partitions, eventDevice(created), 'deviceCreated', now)]);
+      await writeOutbox(manager, [
+        lifecycleEvent(this.partitions, eventDevice(created), 'deviceCreated', now),
+        placedEvent(this.partitions, tenantId, placeOf(created.device), now),
+      ]);
       await countDevice(manager, tenantId, limits);
       await countInterfaces(manager, tenantId, interfaces, limits);
       return deviceView(created.device, interfaces);
@@ -113,6 +116,8 @@ export class DevicesService {
       const { group: _group, ...columns } = device;
       await manager.update(Device, { tenantId, id }, columns);
       await writeOutbox(manager, [changeNotice({ tenantId, deviceId: id, nodes: nodesOf(interfaces) })]);
+      if (body.name !== undefined || body.group !== undefined)
+        await writeOutbox(manager, [placedEvent(this.partitions, tenantId, placeOf(device), device.updated)]);
       return deviceView(device, interfaces);
     });
   }

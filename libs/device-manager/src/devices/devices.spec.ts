@@ -362,7 +362,7 @@ describe('reading, updating, deleting', () => {
     });
     await api.delete(`${DEVICES}/${id}`);
     const mine = await eventually(() => {
-      const found = events.filter(({ header }) => header['key'] === id);
+      const found = events.filter(({ header, body }) => header['key'] === id && 'version' in body);
       return found.length === 2 ? found : undefined;
     });
     expect(mine).toEqual(

@@ -6,7 +6,15 @@ import {
   type EventHeader,
   partitionOf,
 } from '@orrery/core/messages';
-import { DEVICE_CONTROL, type DeviceChange } from '../contract.js';
+import {
+  DEVICE_CONTROL,
+  DEVICE_PLACED,
+  type DeviceChange,
+  type DevicePlacedEvent,
+  GROUPS_MOVED,
+  type GroupsMovedEvent,
+  type PlacedDevice,
+} from '../contract.js';
 import type { InterfaceStatus } from '../connectors/connector.js';
 
 /** The device that an event is about, as trigger filters see it (manual 14.2.2). */
@@ -18,25 +26,17 @@ export interface EventDevice {
   tags: string[];
 }
 
-function deviceEvent(
+const eventItem = (partitions: number, header: EventHeader, event: object): OutboxItem => ({
+  subject: streamSubject('EVENTS', partitionOf(header.tenantId, header.key, partitions)),
+  header: JSON.stringify(header),
+  body: JSON.stringify(event),
+});
+
+const deviceEvent = (
   partitions: number,
-  device: EventDevice,
+  { id: key, ...context }: EventDevice,
   event: DeviceLifecycleEvent | DeviceStatusEvent,
-): OutboxItem {
-  const header: EventHeader = {
-    tenantId: device.tenantId,
-    type: event.type,
-    key: device.id,
-    connectors: device.connectors,
-    groupPath: device.groupPath,
-    tags: device.tags,
-  };
-  return {
-    subject: streamSubject('EVENTS', partitionOf(device.tenantId, device.id, partitions)),
-    header: JSON.stringify(header),
-    body: JSON.stringify(event),
-  };
-}
+): OutboxItem => eventItem(partitions, { type: event.type, key, ...context }, event);
 
 export const lifecycleEvent = (
   partitions: number,
@@ -45,6 +45,19 @@ export const lifecycleEvent = (
   at: Date,
 ): OutboxItem =>
   deviceEvent(partitions, device, { type, version: 1, deviceId: device.id, timestamp: at.toISOString() });
+
+export const placedEvent = (partitions: number, tenantId: string, device: PlacedDevice, at: Date): OutboxItem =>
+  eventItem(partitions, { tenantId, type: DEVICE_PLACED, key: device.deviceId }, {
+    type: DEVICE_PLACED,
+    ...device,
+    timestamp: at.toISOString(),
+  } satisfies DevicePlacedEvent);
+
+export const groupsMovedEvent = (partitions: number, tenantId: string, at: Date): OutboxItem =>
+  eventItem(partitions, { tenantId, type: GROUPS_MOVED, key: tenantId }, {
+    type: GROUPS_MOVED,
+    timestamp: at.toISOString(),
+  } satisfies GroupsMovedEvent);
 
 export interface StatusChange {
   connector: string;

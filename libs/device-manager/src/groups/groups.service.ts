@@ -8,6 +8,7 @@ import type { EntityManager } from 'typeorm';
 import { explainConflicts } from '../conflicts.js';
 import { GROUP_CONTROL, type GroupChange } from '../contract.js';
 import { Device } from '../devices/device.entity.js';
+import { groupsMovedEvent } from '../events/device-events.js';
 import { type CreateGroupDto, groupView, type GroupView, type UpdateGroupDto } from './group.dto.js';
 import { Group } from './group.entity.js';
 
@@ -26,7 +27,10 @@ const changeOfGroups = (tenantId: string): OutboxItem => ({
 
 /** Groups of a tenant's devices (manual 8.1). The row of the root group is written when it is first needed. */
 export class GroupsService {
-  constructor(private readonly database: Database) {}
+  constructor(
+    private readonly database: Database,
+    private readonly partitions: number,
+  ) {}
 
   /**
    * Finds a group by id, or else by path; neither means the root group.
@@ -146,7 +150,10 @@ export class GroupsService {
       [group.tenantId, group.path, before],
     )) as Array<{ path: string }>;
     checkLevels(limits, Math.max(levelsOf(group.path), ...moved.map(({ path }) => levelsOf(path))));
-    await writeOutbox(manager, [changeOfGroups(group.tenantId)]);
+    await writeOutbox(manager, [
+      changeOfGroups(group.tenantId),
+      groupsMovedEvent(this.partitions, group.tenantId, group.updated),
+    ]);
   }
 
   /** Manual 8.1.4: `path` alone, `path/*` with what is below it, and the same with a slash at its end for direct children. */

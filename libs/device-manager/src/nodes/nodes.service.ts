@@ -9,7 +9,7 @@ import type { ResolvedNode } from '../contract.js';
 import { countDevice } from '../devices/device-count.js';
 import type { StaticLocation } from '../devices/device.entity.js';
 import { lockDevices } from '../devices/inventory.js';
-import { lifecycleEvent } from '../events/device-events.js';
+import { lifecycleEvent, placedEvent } from '../events/device-events.js';
 import { type GroupsService, ROOT_GROUP } from '../groups/groups.service.js';
 import { checkInterfaceCount } from '../interfaces/new-interface.js';
 
@@ -105,6 +105,7 @@ export class NodesService {
   ): Promise<string> {
     const { deviceId, definition } = connector.autoRegister!(nodeId);
     const now = new Date();
+    const name = told ? told.name : `Auto-created device (${connector.id} / ${nodeId})`;
     await this.groups.ensureRoot(manager, tenantId);
     const created = (await manager.query(
       `INSERT INTO devices (tenant_id, id, name, description, default_data_stream_id, group_id, created, updated)
@@ -112,7 +113,7 @@ export class NodesService {
       [
         tenantId,
         deviceId,
-        told ? told.name : `Auto-created device (${connector.id} / ${nodeId})`,
+        name,
         told?.description ??
           `This device was auto registered by the connector [${connector.id}] with the nodeId [${nodeId}]`,
         ROOT_GROUP,
@@ -138,7 +139,10 @@ export class NodesService {
     if (added.length === 0) throw new ChangedMeanwhile();
     if (created.length === 0) return deviceId;
     const device = { tenantId, id: deviceId, connectors: [connector.id], groupPath: '/', tags: [] };
-    await writeOutbox(manager, [lifecycleEvent(this.partitions, device, 'deviceCreated', now)]);
+    await writeOutbox(manager, [
+      lifecycleEvent(this.partitions, device, 'deviceCreated', now),
+      placedEvent(this.partitions, tenantId, { deviceId, name, groupPath: device.groupPath }, now),
+    ]);
     await countDevice(manager, tenantId, limits);
     return deviceId;
   }
