@@ -2,6 +2,7 @@ import type { Service } from '@orrery/core/service';
 import { ActionPoliciesController } from './action-policies/action-policies.controller.js';
 import { ActionPoliciesService } from './action-policies/action-policies.service.js';
 import { ActionPolicy } from './action-policies/action-policy.entity.js';
+import { Backtests } from './backtest/backtests.js';
 import { serveRpc } from '@orrery/core/bus';
 import { Secrets } from '@orrery/core/secrets';
 import { ActionStore } from './actions/action-store.js';
@@ -94,6 +95,7 @@ export const routing: Service = {
       providers: [
         { token: FifosService, value: fifos },
         { token: ActionPoliciesService, value: policies },
+        { token: Backtests, value: new Backtests(bus, policies) },
         { token: SmsQueue, value: sms },
       ],
       running: [

@@ -73,3 +73,30 @@ function modelOf(type: string, data: Fields | undefined): string {
   if (!data) return `event:${type.charAt(0).toUpperCase()}${type.slice(1)}`;
   return data['model'] ? `event:${String(data['model'])}` : 'event';
 }
+
+const TYPES: Readonly<Record<string, string>> = {
+  firingRule: 'matchingFired',
+  stateProcessingRule: 'stateChange',
+  activityRule: 'deviceActivity',
+};
+
+const withType = (data: unknown): unknown => (isObject(data) ? { type: 'dataMessage', version: 1, ...data } : data);
+const reference = (rule: unknown): unknown =>
+  isObject(rule) ? { id: rule['id'], ...('name' in rule ? { name: rule['name'] } : {}) } : rule;
+
+/** The routed shape of a stored event, and its type. */
+export function routedEvent({ value }: StoredEvent['message']): { type: string; event: Record<string, unknown> } {
+  const event: Fields = { ...value };
+  let type = '';
+  for (const [field, each] of Object.entries(TYPES))
+    if (field in event) {
+      type = each;
+      event[field] = reference(event[field]);
+    }
+  if ('data' in event) event['data'] = withType(event['data']);
+  if (isObject(event['matchingContext'])) {
+    const { matchingRule, data, ...context } = event['matchingContext'];
+    event['matchingContext'] = { ...context, matchingRule: reference(matchingRule), data: withType(data) };
+  }
+  return { type, event: { type, version: 1, ...event } };
+}

@@ -1,8 +1,10 @@
 import { Body, Controller, Delete, Get, HttpCode, Inject, Param, Post, Put, Query, Req, Res } from '@nestjs/common';
-import { ApiBody, ApiOkResponse, ApiQuery, ApiTags } from '@nestjs/swagger';
+import { ApiBody, ApiOkResponse, ApiOperation, ApiQuery, ApiTags } from '@nestjs/swagger';
 import type { ApiKeyIdentity } from '@orrery/core/auth';
-import { ApiPagingV1, invalidParameter, Key, pageV1, pagingV1, Requires, wantsTotal } from '@orrery/core/http';
+import { ApiPagingV1, invalidParameter, Key, Limited, pageV1, pagingV1, Requires, wantsTotal } from '@orrery/core/http';
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import { PolicyBacktestDto, PolicyBacktestRequestDto } from '../backtest/backtest.dto.js';
+import { Backtests } from '../backtest/backtests.js';
 import { ActionPoliciesService } from './action-policies.service.js';
 import { ActionPolicyDto } from './action-policy.dto.js';
 import { TRIGGER_TYPES, type TriggerType } from './policy-document.js';
@@ -17,7 +19,10 @@ const checkedId = (id: string): string => {
 @ApiTags('Triggers and Actions')
 @Controller('/api/v1/event2action/actionPolicies')
 export class ActionPoliciesController {
-  constructor(@Inject(ActionPoliciesService) private readonly policies: ActionPoliciesService) {}
+  constructor(
+    @Inject(ActionPoliciesService) private readonly policies: ActionPoliciesService,
+    @Inject(Backtests) private readonly backtests: Backtests,
+  ) {}
 
   @Get()
   @Requires('DATA_PROCESSING_R')
@@ -52,6 +57,21 @@ export class ActionPoliciesController {
   @ApiOkResponse({ type: ActionPolicyDto })
   get(@Key() key: ApiKeyIdentity, @Param('policyId') id: string): Promise<ActionPolicyDto> {
     return this.policies.get(key.tenantId, checkedId(id));
+  }
+
+  @Post(':policyId/backtest')
+  @HttpCode(200)
+  @Limited({ concurrent: 'httpConcurrentHeavy' })
+  @Requires('DATA_PROCESSING_R', 'DATA_R')
+  @ApiOperation({ summary: 'What the policy would have done in a time that is stored, without any effect' })
+  @ApiBody({ type: PolicyBacktestRequestDto })
+  @ApiOkResponse({ type: PolicyBacktestDto })
+  backtest(
+    @Key() key: ApiKeyIdentity,
+    @Param('policyId') id: string,
+    @Body() body: unknown,
+  ): Promise<PolicyBacktestDto> {
+    return this.backtests.run(key, checkedId(id), body);
   }
 
   @Put(':policyId')

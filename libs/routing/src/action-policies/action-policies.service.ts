@@ -44,6 +44,16 @@ export class ActionPoliciesService {
     return this.toDto(this.database.manager, await this.find(this.database.manager, tenantId, id));
   }
 
+  /** The policy as it is, or as a change would make it, which is checked but not written. */
+  async document(tenantId: string, id: string, change?: unknown): Promise<PolicyDocument> {
+    const { manager } = this.database;
+    const policy = await this.find(manager, tenantId, id);
+    const actions = (await this.open(manager, tenantId, [policy]))(policy);
+    if (change !== undefined) return parsePolicy(change, { webhooks: this.webhooks, present: actions });
+    const { name, enabled, triggers } = policy;
+    return { id, name, enabled, triggers, actions };
+  }
+
   async create(tenantId: string, limits: LimitValues, body: unknown): Promise<ActionPolicyDto> {
     const document = parsePolicy(body, { webhooks: this.webhooks });
     return this.database.transaction(async (manager) => {

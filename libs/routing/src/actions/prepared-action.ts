@@ -41,7 +41,7 @@ export class PreparedActions {
   }
 }
 
-function prepare(row: ActionRow): PreparedAction {
+export function prepare(row: ActionRow): PreparedAction {
   const nothing: Render = () => '';
   switch (row.kind) {
     case 'emails':

@@ -6,7 +6,7 @@ import type { Attempt } from './outcome.js';
 import type { TenantLimits } from './tenant-limits.js';
 
 /** Characters of one SMS: ten parts of the network. What is longer is cut. */
-const MAX_TEXT = 1530;
+export const MAX_SMS_TEXT = 1530;
 
 /** Hands SMS to the connector's queue (manual 17.3.3.2). */
 export function texting(queue: SmsQueue, database: Database, limits: TenantLimits): Attempt {
@@ -14,7 +14,7 @@ export function texting(queue: SmsQueue, database: Database, limits: TenantLimit
     if (action.kind !== 'sms') throw new TypeError(`${action.kind} is no SMS`);
     let text: string;
     try {
-      text = action.text(delivery.body).slice(0, MAX_TEXT);
+      text = action.text(delivery.body).slice(0, MAX_SMS_TEXT);
     } catch (error) {
       if (!(error instanceof UnrenderableError)) throw error;
       return {

@@ -114,7 +114,7 @@ class EventSubject implements Subject {
   }
 }
 
-export const subjectOf = (item: ReadItem): Subject =>
+export const subjectOf = (item: Pick<ReadItem, 'stream' | 'header' | 'body'>): Subject =>
   item.stream === 'EVENTS'
     ? new EventSubject(JSON.parse(item.header) as EventHeader, item.body)
     : new DataMessageSubject(JSON.parse(item.header) as MessageHeader, item.body);
