@@ -1,2 +1,2 @@
-export { compileTemplate, type Lookup, type SectionFunction, type Template } from './template.js';
+export { compileTemplate, RenderingWork, type Lookup, type SectionFunction, type Template } from './template.js';
 export { parseTemplate, TemplateError, type Token } from './tokens.js';

@@ -3,9 +3,10 @@ import { parseTemplate, TemplateError, type Token } from './tokens.js';
 export interface Template {
   /**
    * The text that the template makes of a view, which is any JSON value.
+   * @param work given to renderings that may take so long together; each has its own otherwise.
    * @throws TemplateError when it would be longer than 1 MiB, or take too long.
    */
-  render(view: unknown): string;
+  render(view: unknown, work?: RenderingWork): string;
 }
 
 /** The value of a name, which may be dotted, in the view at hand and those around it; undefined when there is none. */
@@ -25,6 +26,19 @@ export interface TemplateOptions {
 const MAX_OUTPUT = 1_048_576;
 /** Most tags and looks at a field of one rendering: about 50 ms. */
 const MAX_STEPS = 1_000_000;
+/** Characters of what a function computes, such as an expression, that count as one step. */
+const STEP_LENGTH = 8;
+
+/** What renderings may still cost together. */
+export class RenderingWork {
+  private steps = 0;
+
+  /** @throws TemplateError when it is too much. */
+  spend(steps: number): void {
+    this.steps += steps;
+    if (this.steps > MAX_STEPS) throw new TemplateError('the template takes too long to render');
+  }
+}
 
 /**
  * Compiles a Mustache template once for many renderings. The template is a client's: it reaches own fields of the view
@@ -36,8 +50,8 @@ export function compileTemplate(text: string, options: TemplateOptions = {}): Te
   const render = compileTokens(parseTemplate(text), new Map(Object.entries(options.functions ?? {})));
   const stringify = options.stringify ?? JSON.stringify;
   return {
-    render(view) {
-      const rendered = render(new Rendering(view, stringify));
+    render(view, work = new RenderingWork()) {
+      const rendered = render(new Rendering(view, stringify, work));
       if (rendered.length > MAX_OUTPUT) throw tooLong();
       return rendered;
     },
@@ -66,11 +80,14 @@ function compileToken(token: Token, functions: Map<string, SectionFunction>): Pa
   const section = token.inverted ? undefined : functions.get(token.name);
   if (section !== undefined) {
     const render = section(token.content);
-    return (rendering) =>
-      render(
+    const cost = 1 + lengthOf(token.content) / STEP_LENGTH;
+    return (rendering) => {
+      rendering.spend(cost);
+      return render(
         (name) => rendering.lookup(pathOf(name)),
         () => content(rendering),
       );
+    };
   }
   const path = pathOf(token.name);
   if (token.inverted) return (rendering) => (shown(rendering.lookup(path)) ? '' : content(rendering));
@@ -88,6 +105,14 @@ function renderSection(rendering: Rendering, value: unknown, content: Part): str
 
 const shown = (value: unknown): boolean => (Array.isArray(value) ? value.length > 0 : Boolean(value));
 
+/** Characters of the text in a section. */
+const lengthOf = (tokens: readonly Token[]): number =>
+  tokens.reduce(
+    (length, token) =>
+      length + (token.kind === 'text' ? token.text.length : token.kind === 'section' ? lengthOf(token.content) : 0),
+    0,
+  );
+
 /** Parts of a dotted name; none for `.`, the view itself. */
 const pathOf = (name: string): string[] => (name === '.' ? [] : name.split('.'));
 
@@ -96,18 +121,18 @@ const tooLong = (): TemplateError => new TemplateError(`the rendered text is lon
 /** One rendering: the views that names are looked up in, innermost last, and what it has cost. */
 class Rendering {
   private readonly views: unknown[];
-  private steps = 0;
   private written = 0;
 
   constructor(
     view: unknown,
     private readonly stringify: (value: object) => string,
+    private readonly work: RenderingWork,
   ) {
     this.views = [view];
   }
 
   write(text: string): string {
-    this.step();
+    this.spend(1);
     this.written += text.length;
     if (this.written > MAX_OUTPUT) throw tooLong();
     return text;
@@ -127,7 +152,7 @@ class Rendering {
   }
 
   within(view: unknown, content: Part): string {
-    this.step();
+    this.spend(1);
     this.views.push(view);
     const text = content(this);
     this.views.pop();
@@ -135,7 +160,7 @@ class Rendering {
   }
 
   lookup(path: string[]): unknown {
-    this.step();
+    this.spend(1);
     for (let i = this.views.length - 1; i >= 0; i--) {
       const found = this.follow(this.views[i], path);
       if (found !== undefined) return found;
@@ -146,14 +171,14 @@ class Rendering {
   private follow(view: unknown, path: string[]): unknown {
     let value = view;
     for (const name of path) {
-      this.step();
+      this.spend(1);
       if (typeof value !== 'object' || value === null || !Object.hasOwn(value, name)) return undefined;
       value = (value as Record<string, unknown>)[name];
     }
     return value;
   }
 
-  private step(): void {
-    if (++this.steps > MAX_STEPS) throw new TemplateError('the template takes too long to render');
+  spend(steps: number): void {
+    this.work.spend(steps);
   }
 }

@@ -122,6 +122,12 @@ describe('templates', () => {
     expect(
       refusal(() => render(`{{${'a.'.repeat(250)}a}}`.repeat(100) + '{{list}}'.repeat(1e3), { list }))[0],
     ).toContain('longer');
+    const sum: SectionFunction = () => () => '1';
+    const functions = { sum };
+    const computed = compileTemplate(`{{#list}}{{#list}}{{#sum}}${'1+'.repeat(500)}{{/sum}}{{/list}}{{/list}}`, {
+      functions,
+    });
+    expect(refusal(() => computed.render({ list }))[0]).toContain('takes too long');
     render('{{ \n a \t }}'.repeat(5000) + '\n'.repeat(2000));
     expect(performance.now() - started).toBeLessThan(5000);
   });

@@ -1,5 +1,6 @@
 import { checkNames, describeErrors, normalizeTimestamp } from '@orrery/core/messages';
 import { type DecodedFields, DecodingError } from '../decoding.js';
+import { Output } from '../templates/output.js';
 import type { CompiledDecoder } from './compiled-decoder.js';
 
 /** What a decoder makes of a payload; a split decoder makes several (manual 11.3.5.1). */
@@ -23,10 +24,11 @@ export function itemsOf({ kind, template }: CompiledDecoder, result: unknown): D
   }
   if (!Array.isArray(result) || result.length === 0 || result.length > MAX_ITEMS)
     throw new DecodingError(`decode returned no array of 1 to ${MAX_ITEMS} items`);
+  const output = new Output();
   return result.map((item: unknown, rank) => {
     const { value, timestamp } = isObject(item) ? item : {};
     if (!isObject(value)) throw new DecodingError(`item ${rank} has no object as value`);
-    const fields = checked(template ? template.render(value) : value);
+    const fields = checked(template ? template.render(value, output) : value);
     if ((timestamp ?? undefined) === undefined) return { fields };
     const normalized = normalizeTimestamp(timestamp);
     if (normalized === undefined) throw new DecodingError(`the timestamp of item ${rank} is no ISO 8601 date and time`);

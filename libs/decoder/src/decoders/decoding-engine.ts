@@ -30,15 +30,18 @@ export class DecodingEngine {
     const outcomes = Array.from<Outcome>({ length: jobs.length });
     const scripted: Array<{ job: DecodingJob; index: number }> = [];
     let turn = performance.now();
+    const pause = async (): Promise<void> => {
+      if (performance.now() - turn < TURN_MS) return;
+      await new Promise((resolve) => setImmediate(resolve));
+      turn = performance.now();
+    };
     for (const [index, job] of jobs.entries()) {
       if (job.decoder.script !== undefined) {
         scripted.push({ job, index });
         continue;
       }
       outcomes[index] = attempt(() => [{ fields: decodeHere(job.decoder, job.payload, job.stored) }]);
-      if (performance.now() - turn < TURN_MS) continue;
-      await new Promise((resolve) => setImmediate(resolve));
-      turn = performance.now();
+      await pause();
     }
     if (scripted.length > 0) {
       const results = await this.scripts.run(
@@ -53,6 +56,7 @@ export class DecodingEngine {
         const result = results[i]!;
         outcomes[index] =
           'error' in result ? new DecodingError(result.error) : attempt(() => itemsOf(job.decoder, result.fields));
+        await pause();
       }
     }
     return outcomes;

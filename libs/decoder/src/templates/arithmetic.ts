@@ -118,10 +118,14 @@ function binary(operator: string, left: Compute, right: Compute, at: number): Co
   }
 }
 
+/** Most characters of text that counts as a number: the longest double has fewer, and reading a megabyte takes its time. */
+const MAX_NUMBER = 1100;
+const NUMBER = /^\s*[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?\s*$/i;
+
 function numberOf(name: string, value: unknown): number {
   if (typeof value === 'number') return value;
   if (typeof value === 'bigint') return Number(value);
-  if (typeof value === 'string' && /^\s*[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?\s*$/i.test(value)) return Number(value);
+  if (typeof value === 'string' && value.length <= MAX_NUMBER && NUMBER.test(value)) return Number(value);
   throw new DecodingError(
     value === undefined
       ? `the template computes with "${name}", which the payload does not have`

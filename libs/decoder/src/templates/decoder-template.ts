@@ -5,9 +5,10 @@ import { TemplateReader } from './template-reader.js';
 export interface DecoderTemplate {
   /**
    * The output fields, made of decoded fields by their plain names.
+   * @param output of the payload, when several are rendered for it.
    * @throws DecodingError when the template computes with what is no number, or renders too much.
    */
-  render(fields: DecodedFields): DecodedFields;
+  render(fields: DecodedFields, output?: Output): DecodedFields;
 }
 
 /** Most characters of a template. */
@@ -22,5 +23,5 @@ export function compileDecoderTemplate(text: string): DecoderTemplate {
   if (text.length > MAX_TEMPLATE)
     throw new DefinitionError(`a template has at most ${MAX_TEMPLATE} characters`, MAX_TEMPLATE);
   const value = new TemplateReader(text).read();
-  return { render: (fields) => value(fields, new Output()) as DecodedFields };
+  return { render: (fields, output = new Output()) => value(fields, output) as DecodedFields };
 }

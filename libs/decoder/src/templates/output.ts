@@ -1,10 +1,12 @@
+import { RenderingWork } from '@orrery/core/templates';
 import { DecodingError } from '../decoding.js';
 
-/** Most characters that a template makes of a payload: a few tags may name a large field many times. */
-const MAX_OUTPUT = 1_048_576;
+/** Most characters of JSON that templates make of a payload: a few tags may name a large field many times. */
+const MAX_OUTPUT = 2_097_152;
 
-/** What one rendering takes up. */
+/** What the renderings for one payload take up together. */
 export class Output {
+  readonly work = new RenderingWork();
   private size = 0;
 
   /** @throws DecodingError when it is too much. */
@@ -13,10 +15,24 @@ export class Output {
     return value;
   }
 
+  /** Characters of JSON at least: with a separator after each value. */
   private count(value: unknown): void {
-    this.size += typeof value === 'string' ? value.length : 1;
-    if (this.size > MAX_OUTPUT) throw new DecodingError(`the template makes more than ${MAX_OUTPUT} characters`);
+    this.spend(typeof value === 'string' ? value.length + 3 : 2);
     if (typeof value !== 'object' || value === null) return;
-    for (const member of Object.values(value)) this.count(member);
+    if (Array.isArray(value)) for (const element of value) this.count(element);
+    else
+      for (const [name, member] of Object.entries(value)) {
+        this.addName(name);
+        this.count(member);
+      }
+  }
+
+  addName(name: string): void {
+    this.spend(name.length + 3);
+  }
+
+  private spend(characters: number): void {
+    this.size += characters;
+    if (this.size > MAX_OUTPUT) throw new DecodingError(`the template makes more than ${MAX_OUTPUT} characters`);
   }
 }

@@ -41,7 +41,10 @@ export class TemplateReader {
     });
     return (fields, output) => {
       const object: Record<string, unknown> = {};
-      for (let i = 0; i < names.length; i++) object[names[i]!] = values[i]!(fields, output);
+      for (let i = 0; i < names.length; i++) {
+        output.addName(names[i]!);
+        object[names[i]!] = values[i]!(fields, output);
+      }
       return object;
     };
   }

@@ -41,7 +41,7 @@ export function compileUnquoted(text: string, positionOf: PositionOf): Value {
     if (tokens.length === 1 && tokens[0]!.kind === 'name') return field(tokens[0]!.name);
     const arithmetic = compileArithmetic(tokens);
     const values = valuesOf(arithmetic);
-    return (fields) => arithmetic.evaluate(values(fields));
+    return (fields, output) => output.add(arithmetic.evaluate(values(fields)));
   });
 }
 
@@ -62,7 +62,7 @@ function field(name: string): Value {
 function numberOrText(lookup: (fields: DecodedFields) => unknown, render: Value): Value {
   return (fields, output) => {
     const value = lookup(fields);
-    return isNumeric(value) ? value : render(fields, output);
+    return isNumeric(value) ? output.add(value) : render(fields, output);
   };
 }
 
@@ -72,7 +72,7 @@ function resultOrText(arithmetic: Arithmetic, render: Value): Value {
     const values = valuesIn(fields);
     // An absent field must not become text: the evaluation refuses it.
     return values.every((value) => isNumeric(value) || value === undefined || value === null)
-      ? arithmetic.evaluate(values)
+      ? output.add(arithmetic.evaluate(values))
       : render(fields, output);
   };
 }
@@ -119,7 +119,7 @@ function compileRendering(text: string): Value {
   const template = compileTemplate(text, { functions: FUNCTIONS, stringify: jsonText });
   return (fields, output) => {
     try {
-      return output.add(template.render(fields));
+      return output.add(template.render(fields, output.work));
     } catch (error) {
       throw error instanceof TemplateError ? new DecodingError(error.message) : error;
     }

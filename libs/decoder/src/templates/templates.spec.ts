@@ -2,6 +2,7 @@ import { compileBinaryFormat } from '../binary/binary-format.js';
 import { DecodingError, type DecodedFields, DefinitionError } from '../decoding.js';
 import { compileDecoderTemplate } from './decoder-template.js';
 import { jsonText } from './json-text.js';
+import { Output } from './output.js';
 
 const render = (template: string, fields: DecodedFields): DecodedFields =>
   compileDecoderTemplate(template).render(fields);
@@ -201,7 +202,27 @@ describe('templates of decoders', () => {
           .slice(0, 65_536)
           .replace(/,[^,]*$/, '}'),
       );
-      expect(() => template.render(fields)).toThrow(/more than 1048576 characters/);
+      expect(() => template.render(fields)).toThrow(/more than 2097152 characters/);
     }
+  });
+
+  it('bounds how long all fields take together, and what names take up', () => {
+    const many = (value: string): string => `{${Array.from({ length: 100 }, (_, i) => `"f${i}":${value}`).join()}}`;
+    const fields = {
+      list: Array.from({ length: 400 }, () => 1),
+      zeros: `1.${'0'.repeat(1_000_000)}`,
+      named: { ['n'.repeat(100_000)]: 1 },
+    };
+    const sum = Array.from({ length: 450 }, () => 1).join('+');
+    expect(() => render(many('"{{#list}}{{#list}}{{^list}}{{/list}}{{/list}}{{/list}}"'), fields)).toThrow(/too long/);
+    expect(() => render(`{"f":"{{#list}}{{#list}}{{#math}}${sum}{{/math}}{{/list}}{{/list}}"}`, fields)).toThrow(
+      /too long/,
+    );
+    expect(() => render(many('{{zeros}}*2'), fields)).toThrow(/no number/);
+    expect(() => render(many('{{named}}'), fields)).toThrow(/more than 2097152 characters/);
+    // The items of a split payload share what it may take.
+    const output = new Output();
+    const half = compileDecoderTemplate(many('"{{#list}}{{list.length}}{{/list}}"'));
+    expect(() => Array.from({ length: 1000 }, () => half.render(fields, output))).toThrow(/too long/);
   });
 });
