@@ -20,9 +20,9 @@ export const PERMISSIONS = {
     reads: ['data'],
   },
   'audit-log': { publish: [], subscribe: [], reads: ['AUDIT'] },
-  store: { publish: [...DATA, 'dead.*'], subscribe: ['rpc.store.*'], reads: ['data', 'STAGES'] },
+  store: { publish: [...DATA, 'rpc.store.*', 'dead.*'], subscribe: ['rpc.store.*'], reads: ['data', 'STAGES'] },
   search: {
-    publish: ['rpc.store.readArrived', 'rpc.store.countArrived', 'rpc.identity.findMasterKey', 'dead.*'],
+    publish: ['rpc.store.*', 'rpc.identity.findMasterKey', 'dead.*'],
     subscribe: [],
     reads: ['data'],
   },
@@ -35,13 +35,18 @@ export const PERMISSIONS = {
       'deliveries.wake.*',
       'sms.waiting',
       'rpc.identity.findMasterKey',
+      'rpc.store.*',
       'dead.*',
     ],
     // FIFOs are asked for by partition.
     subscribe: ['rpc.routing.*', 'rpc.routing.*.*', 'control.fifo', 'fifo.wake.*', 'deliveries.wake.*'],
     reads: ['data'],
   },
-  'event-processing': { publish: ['events.*', 'dead.*'], subscribe: [], reads: ['data'] },
+  'event-processing': {
+    publish: ['events.*', 'rpc.store.*', 'rpc.device-manager.*', 'dead.*'],
+    subscribe: [],
+    reads: ['data'],
+  },
   pipeline: {
     publish: ['ready.*', 'transform.*', 'stages.TRANSFORM.*', 'dead.*'],
     subscribe: [],

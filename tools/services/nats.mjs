@@ -23,10 +23,16 @@ const SOUGHT = {
 };
 
 /**
- * @param {import('./finding.mjs').Context} context
+ * @typedef {object} Users other users than the one that the password is for
+ * @property {string} user the one that the password is for
+ * @property {string} authorization the block of that name of the configuration; its variables come from `env`
+ *
+ * @param {import('./finding.mjs').Context & { users?: Users }} context
  * @returns {Promise<import('./finding.mjs').Started>}
  */
-export async function startNats({ dataDir, env, log, password, port: fixed }) {
+export async function startNats({ dataDir, env, log, password, port: fixed, users }) {
+  const user = users?.user ?? USER;
+  const authorization = users?.authorization ?? `authorization { user: ${USER}, password: "${password}" }`;
   const service = 'nats';
   const stopSignal = 'SIGTERM';
   const found = await findProgram(SOUGHT, env);
@@ -43,10 +49,10 @@ export async function startNats({ dataDir, env, log, password, port: fixed }) {
       const place = container
         ? { host: '0.0.0.0', port: 4222, store: '/data/store' }
         : { host: '127.0.0.1', port, store };
-      await writeFile(config, natsConfig({ ...place, password, maxFileStore }), { mode: 0o600 });
+      await writeFile(config, natsConfig({ ...place, authorization, maxFileStore }), { mode: 0o600 });
       const launch =
         found.source === 'docker'
-          ? { command: 'docker', args: natsContainer(container ?? '', port, folder), options: { env } }
+          ? { command: 'docker', args: natsContainer(container ?? '', port, folder, authorization), options: { env } }
           : { command: found.command, args: ['--config', config], options: { env: found.env } };
       const server = await startServer({
         ...launch,
@@ -57,11 +63,11 @@ export async function startNats({ dataDir, env, log, password, port: fixed }) {
         log,
         prepare: async () => container && removeContainer(container, env),
         started: (identity) => held.record({ server: identity, container }),
-        ready: () => natsAnswers(port, password),
+        ready: () => natsAnswers(port, user, password),
       });
       return {
         source: found.source,
-        url: `nats://${USER}:${password}@127.0.0.1:${port}`,
+        url: `nats://${user}:${password}@127.0.0.1:${port}`,
         detail: `NATS ${found.version}: ${found.where}, port ${port}, data ${shown(folder)}`,
         get pid() {
           return server.pid;
@@ -79,14 +85,14 @@ export async function startNats({ dataDir, env, log, password, port: fixed }) {
 }
 
 /**
- * @param {{ host: string, port: number, store: string, password: string, maxFileStore: number }} options
+ * @param {{ host: string, port: number, store: string, authorization: string, maxFileStore: number }} options
  * @returns {string}
  */
-function natsConfig({ host, port, store, password, maxFileStore }) {
+function natsConfig({ host, port, store, authorization, maxFileStore }) {
   return `server_name: orrery
 listen: "${host}:${port}"
 max_payload: 8MB
-authorization { user: ${USER}, password: "${password}" }
+${authorization}
 jetstream {
   store_dir: ${JSON.stringify(store)}
   max_file_store: ${maxFileStore}
@@ -116,22 +122,27 @@ async function fileStoreLimit(store) {
  * @param {string} name
  * @param {number} port
  * @param {string} folder
+ * @param {string} authorization
  * @returns {string[]}
  */
-function natsContainer(name, port, folder) {
-  return dockerRun({ name, port, containerPort: 4222, folder, image: IMAGE, command: ['--config', '/data/nats.conf'] });
+function natsContainer(name, port, folder, authorization) {
+  const command = ['--config', '/data/nats.conf'];
+  // Without a value Docker takes it from its own environment.
+  const options = [...authorization.matchAll(/: \$(\w+)/g)].map(([, variable]) => `--env=${variable}`);
+  return dockerRun({ name, port, containerPort: 4222, folder, image: IMAGE, options, command });
 }
 
 /**
  * @param {number} port
+ * @param {string} user
  * @param {string} password
  * @returns {Promise<void>}
  */
-function natsAnswers(port, password) {
+function natsAnswers(port, user, password) {
   const connect = JSON.stringify({
     verbose: false,
     pedantic: false,
-    user: USER,
+    user,
     pass: password,
     lang: 'node',
     version: '1',
