@@ -32,27 +32,31 @@ const OPTIONAL_TIME =
 const YEAR_10000 = Date.UTC(10_000, 0);
 const DEFAULT = 'strict_date_optional_time||epoch_millis';
 
+const MAX_FORMAT = 250;
+
 type Layout = { kind: 'optional' | 'epoch_millis' | 'epoch_second' | 'letters'; tokens: string[] };
 
 const pad = (value: number, digits: number): string => String(value).padStart(digits, '0');
 
 /** Reads and prints dates by a `format` of Elasticsearch: names, or letters of java.time, several joined by `||`. */
 export class DateFormat {
-  private readonly layouts: Layout[];
+  private constructor(private readonly tried: readonly Layout[]) {}
 
-  private constructor(layouts: Layout[]) {
-    this.layouts = layouts;
+  /** How many ways of writing a date it knows. */
+  get layouts(): number {
+    return this.tried.length;
   }
 
   /** Undefined when the format is not one that is known. */
   static of(format: string = DEFAULT): DateFormat | undefined {
+    if (format.length > MAX_FORMAT) return undefined;
     const layouts = format.split('||').map((each) => layoutOf(each.trim()));
     return layouts.every((layout) => layout !== undefined) ? new DateFormat(layouts as Layout[]) : undefined;
   }
 
   /** Milliseconds. With roundUp, what is not written is as late as it can be. Undefined when the text is no date. */
   parse(text: string, zone: string, roundUp: boolean): number | undefined {
-    for (const layout of this.layouts) {
+    for (const layout of this.tried) {
       const result = parseLayout(layout, text, zone, roundUp);
       if (result !== undefined) return result;
     }
@@ -60,7 +64,7 @@ export class DateFormat {
   }
 
   print(milliseconds: number, zone: string): string {
-    const layout = this.layouts[0]!;
+    const layout = this.tried[0]!;
     if (layout.kind === 'epoch_millis') return String(milliseconds);
     if (layout.kind === 'epoch_second') return String(Math.floor(milliseconds / 1000));
     if (layout.kind === 'optional' && zone === 'UTC' && milliseconds >= 0 && milliseconds < YEAR_10000)
@@ -176,6 +180,11 @@ const UNITS = {
 } as const;
 const MATH = /^(?:[+-]\d{1,9}[yMwdhHms]|\/[yMwdhHms])*$/;
 
+const STEP = /[+-]\d+[a-zA-Z]|\/[a-zA-Z]/g;
+
+/** Steps of date math in the text of a date, at most. */
+export const mathSteps = (text: string): number => text.match(STEP)?.length ?? 0;
+
 /**
  * A date of a query: milliseconds, a text of the format, `now`, or one of these two followed by date math (`now-1d/d`,
  * `2017-01-01||+1M/d`). With roundUp, rounding and what is not written go to the last millisecond.
@@ -198,7 +207,7 @@ export function parseDate(
   if (anchor === undefined || math.length > 200 || !MATH.test(math)) return undefined;
   try {
     let date = zoned(anchor, options.zone);
-    for (const [step] of math.matchAll(/[+-]\d+[a-zA-Z]|\/[a-zA-Z]/g)) {
+    for (const [step] of math.matchAll(STEP)) {
       const unit = UNITS[step.at(-1) as keyof typeof UNITS];
       if (step.startsWith('/')) {
         date = startOf(date, unit);

@@ -247,4 +247,18 @@ describe('the DSL of searches', () => {
     });
     expect(range({ gte: '2017-07-27T10:15:30.12+02:00' })).toEqual({ gte: '2017-07-27T08:15:30.120Z' });
   });
+
+  it('reads as many dates as it can in a moment', () => {
+    const should = (of: unknown, number: number): unknown => query({ bool: { should: Array(number).fill(of) } });
+    const dates = Array.from({ length: 1000 }, (_, i) => `2026-01-01T00:00:00.${String(i).padStart(3, '0')}Z`);
+    expect(refusal(should({ terms: { timestamp: dates } }, 1))).toBe('accepted');
+    expect(refusal(should({ terms: { timestamp: dates } }, 10))).toBe('query.bool.should[3].terms.timestamp[0]');
+    const far = `now${'/w'.repeat(90)}`;
+    expect(refusal(should({ range: { timestamp: { gte: far } } }, 1))).toBe('accepted');
+    expect(refusal(should({ range: { timestamp: { gte: far } } }, 1000))).toMatch(/^query\.bool\.should\[\d+\]/);
+    const format = 'yyyy||'.repeat(50_000);
+    expect(refusal(query({ range: { timestamp: { gte: '2026', format: `${format}yyyy` } } }))).toBe(
+      'query.range.timestamp.format',
+    );
+  });
 });

@@ -15,7 +15,7 @@ import {
   textAt,
   wordAt,
 } from './clause.js';
-import { DateFormat, parseDate, timeZone } from './dates.js';
+import { DateFormat, mathSteps, parseDate, timeZone } from './dates.js';
 import { parseGeoBox, parseGeoDistance, parseGeoPolygon } from './geo.js';
 import { parseQueryString } from './query-string.js';
 import type { Bounds, Field, Query, Scalar } from './tree.js';
@@ -251,6 +251,7 @@ export function dateAt(
   const format = options.format ?? formatAt(path, undefined);
   const text = typeof value === 'number' && Number.isInteger(value) ? String(value) : value;
   const zone = options.zone ?? 'UTC';
+  reading.countDate(path, typeof text === 'string' ? format.layouts + 3 * mathSteps(text) : 1);
   // A number is milliseconds even where a text of as many digits would be a year.
   if (typeof value === 'number' && options.format === undefined && Math.abs(value) <= 8.64e15 && Number.isFinite(value))
     return Math.trunc(value);

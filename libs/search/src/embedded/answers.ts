@@ -3,12 +3,13 @@ import {
   type AggregationNode,
   type BucketOrder,
   evaluate,
+  type Expression,
   MAX_BUCKETS,
   PIPELINE_KINDS,
 } from '../dsl/index.js';
 import { Bucket, type Key, tooMany } from './buckets.js';
 import { datePrinter, javaDouble, numberAtPath, renderMetric } from './metrics.js';
-import { isBucket, roundingOf } from './passes.js';
+import { isBucket, partsOf, roundingOf } from './passes.js';
 
 type Json = Record<string, unknown>;
 export type BucketStep = { aggregation: Aggregation; key: Key };
@@ -26,17 +27,30 @@ interface Rendered {
   body: Json;
 }
 
+/** What an answer may take, in microseconds or so: it is written in one go, and the process is everybody's. */
+const MAX_WORK = 1_000_000;
+/** Time zones take their time: of a date that is printed, and of the next day or month. */
+const ZONED_PRINT = 20;
+const ZONED_STEP = 40;
+/** Parts of a script that are evaluated in the time of one unit. */
+const SCRIPT_PARTS = 20;
+
 /** Prints buckets as Elasticsearch 7: chosen, ordered, with the empty ones of histograms, after pipelines. */
 export class Answer {
   readonly wanted: WantedHits[] = [];
   private buckets = 0;
+  private work = 0;
 
-  /** @throws ApiError 400 when there are too many buckets. */
-  render(nodes: readonly AggregationNode[], bucket: Bucket, steps: readonly BucketStep[]): Json {
-    const answer: Json = {};
+  private charge(work: number): void {
+    if ((this.work += work) > MAX_WORK) throw tooMany();
+  }
+
+  /** @throws ApiError 400 when there is too much to answer. */
+  render(nodes: readonly AggregationNode[], bucket: Bucket, steps: readonly BucketStep[], answer: Json = {}): Json {
     for (const node of nodes) {
       const { aggregation } = node;
       if (PIPELINE_KINDS.includes(aggregation.kind)) continue;
+      this.charge(numbersOf(aggregation));
       if (aggregation.kind === 'top_hits') {
         const into: Json = { total: bucket.count, max_score: null, hits: [] };
         if (bucket.count > 0) this.wanted.push({ aggregation, steps: [...steps], into });
@@ -48,8 +62,12 @@ export class Answer {
 
   private one(node: AggregationNode, key: Key, bucket: Bucket, steps: readonly BucketStep[], head: Json): Rendered {
     if (++this.buckets > MAX_BUCKETS) throw tooMany();
-    const inner = this.render(node.children, bucket, [...steps, { aggregation: node.aggregation, key }]);
-    return { key, bucket, body: { ...head, doc_count: bucket.count, ...inner } };
+    head['doc_count'] = bucket.count;
+    return {
+      key,
+      bucket,
+      body: this.render(node.children, bucket, [...steps, { aggregation: node.aggregation, key }], head),
+    };
   }
 
   private bucketsOf(node: AggregationNode, parent: Bucket, steps: readonly BucketStep[]): Json {
@@ -59,6 +77,7 @@ export class Answer {
     switch (aggregation.kind) {
       case 'terms': {
         const entries = [...found].filter(([, bucket]) => bucket.count >= aggregation.minDocCount);
+        this.charge(entries.length * aggregation.order.filter(({ path }) => path.aggregations.length > 0).length);
         const chosen = ordered(entries, aggregation.order, node.children).slice(0, aggregation.size);
         const all = entries.reduce((sum, [, bucket]) => sum + bucket.count, 0);
         const shown = chosen.reduce((sum, [, bucket]) => sum + bucket.count, 0);
@@ -67,7 +86,7 @@ export class Answer {
         return {
           doc_count_error_upper_bound: 0,
           sum_other_doc_count: all - shown,
-          buckets: pipelines(node.children, rendered).map(({ body }) => body),
+          buckets: this.pipelines(node.children, rendered).map(({ body }) => body),
         };
       }
       case 'geohash_grid': {
@@ -75,7 +94,7 @@ export class Answer {
         const rendered = entries
           .slice(0, aggregation.size)
           .map(([key, bucket]) => this.one(node, key, bucket, steps, { key }));
-        return { buckets: pipelines(node.children, rendered).map(({ body }) => body) };
+        return { buckets: this.pipelines(node.children, rendered).map(({ body }) => body) };
       }
       case 'histogram':
         return this.histogram(node, aggregation, found, steps);
@@ -91,7 +110,7 @@ export class Answer {
         const names = aggregation.filters.map(({ key }) => key);
         if (aggregation.otherKey !== undefined) names.push(aggregation.otherKey);
         const rendered = names.map((_, i) => this.one(node, i, at(i), steps, {}));
-        return several(aggregation.keyed, pipelines(node.children, rendered), ({ key }) => names[Number(key)]!);
+        return several(aggregation.keyed, this.pipelines(node.children, rendered), ({ key }) => names[Number(key)]!);
       }
       default:
         return {};
@@ -109,12 +128,15 @@ export class Answer {
       min: Math.floor((extendedBounds.min - offset) / interval),
       max: Math.floor((extendedBounds.max - offset) / interval),
     };
-    const entries = filled(found, aggregation.minDocCount, bounds, (key) => key + 1);
+    const entries = filled(found, aggregation.minDocCount, bounds, (key) => {
+      this.charge(1);
+      return key + 1;
+    });
     const rendered = ordered(entries, aggregation.order, node.children).map(([key, bucket]) => {
       const value = Number(key) * interval + offset;
       return this.one(node, key, bucket, steps, { key: value });
     });
-    return several(aggregation.keyed, pipelines(node.children, rendered), ({ body }) =>
+    return several(aggregation.keyed, this.pipelines(node.children, rendered), ({ body }) =>
       javaDouble(body['key'] as number),
     );
   }
@@ -132,13 +154,18 @@ export class Answer {
       max: rounding.floor(extendedBounds.max),
     };
     const print = datePrinter(aggregation)!;
-    const entries = filled(found, aggregation.minDocCount, bounds, (key) => rounding.next(key));
+    const zoned = aggregation.timeZone !== 'UTC';
+    const entries = filled(found, aggregation.minDocCount, bounds, (key) => {
+      this.charge(zoned && rounding.isOfCalendar ? ZONED_STEP : 1);
+      return rounding.next(key);
+    });
+    this.charge(entries.length * (zoned ? ZONED_PRINT : 1));
     const rendered = ordered(entries, aggregation.order, node.children).map(([key, bucket]) =>
       this.one(node, key, bucket, steps, { key_as_string: print(Number(key)), key }),
     );
     return several(
       aggregation.keyed,
-      pipelines(node.children, rendered),
+      this.pipelines(node.children, rendered),
       ({ body }) => body['key_as_string'] as string,
     );
   }
@@ -165,7 +192,7 @@ export class Answer {
         ...(to === undefined ? {} : { to, ...(print ? { to_as_string: print(to) } : {}) }),
       }),
     );
-    const chosen = pipelines(node.children, rendered);
+    const chosen = this.pipelines(node.children, rendered);
     if (!aggregation.keyed) return several(false, chosen, () => '');
     return {
       buckets: Object.fromEntries(
@@ -176,7 +203,68 @@ export class Answer {
       ),
     };
   }
+
+  /** bucket_selector and bucket_sort among the buckets of their parent, in the order they are written. */
+  private pipelines(children: readonly AggregationNode[], buckets: Rendered[]): Rendered[] {
+    let chosen = buckets;
+    for (const { aggregation } of children) {
+      if (aggregation.kind === 'bucket_selector') {
+        const { paths, script, gaps } = aggregation;
+        this.charge(chosen.length * (1 + Object.keys(paths).length + partsIn(script) / SCRIPT_PARTS));
+        chosen = chosen.filter((rendered) => {
+          const variables = Object.fromEntries(
+            Object.entries(paths).map(([name, path]) => [
+              name,
+              pipelineNumber(
+                numberAtPath(path, rendered.key, rendered.bucket, children),
+                path.metric,
+                rendered.bucket,
+                gaps,
+              ),
+            ]),
+          );
+          return evaluate(script, variables) !== 0;
+        });
+      } else if (aggregation.kind === 'bucket_sort') {
+        const { sort, from, size, gaps } = aggregation;
+        this.charge(chosen.length * (1 + sort.length));
+        let decorated = chosen.map((rendered) => ({
+          rendered,
+          ranks: sort.map(({ path }) =>
+            path.metric === '_key' && path.aggregations.length === 0
+              ? rendered.key
+              : pipelineNumber(
+                  numberAtPath(path, rendered.key, rendered.bucket, children),
+                  path.metric,
+                  rendered.bucket,
+                  gaps,
+                ),
+          ),
+        }));
+        if (gaps === 'skip' && sort.length > 0)
+          decorated = decorated.filter(({ ranks }) => ranks.some((rank) => !Number.isNaN(rank)));
+        if (sort.length > 0) decorated = decorated.toSorted((a, b) => compareRanks(a.ranks, b.ranks, sort));
+        chosen = decorated.slice(from, size === undefined ? undefined : from + size).map(({ rendered }) => rendered);
+      }
+    }
+    return chosen;
+  }
 }
+
+/** Of a metric, about. */
+function numbersOf(aggregation: Aggregation): number {
+  if (aggregation.kind === 'percentiles') return aggregation.percents.length;
+  if (aggregation.kind === 'extended_stats') return 16;
+  return Math.max(1, partsOf(aggregation.kind).length);
+}
+
+const partsIn = (script: Expression): number =>
+  1 +
+  (script.kind === 'unary'
+    ? partsIn(script.operand)
+    : script.kind === 'binary'
+      ? partsIn(script.left) + partsIn(script.right)
+      : 0);
 
 const several = (keyed: boolean, rendered: readonly Rendered[], name: (rendered: Rendered) => string): Json => ({
   buckets: keyed
@@ -223,7 +311,10 @@ function filled(
 ): Array<[Key, Bucket]> {
   const entries = [...found].toSorted((a, b) => Number(a[0]) - Number(b[0]));
   // Beyond 2^53 the next key is the same one: then there is none between.
-  const following = (key: number): number => (next(key) > key ? next(key) : Infinity);
+  const following = (key: number): number => {
+    const after = next(key);
+    return after > key ? after : Infinity;
+  };
   if (minDocCount > 0) return entries.filter(([, bucket]) => bucket.count >= minDocCount);
   const keys = entries.map(([key]) => Number(key));
   const first = Math.min(keys[0] ?? Infinity, bounds?.min ?? Infinity);
@@ -247,50 +338,6 @@ function filled(
     if (upcoming && key > Number(upcoming[0])) key = Number(upcoming[0]);
   }
   return result;
-}
-
-/** bucket_selector and bucket_sort among the buckets of their parent, in the order they are written. */
-function pipelines(children: readonly AggregationNode[], buckets: Rendered[]): Rendered[] {
-  let chosen = buckets;
-  for (const { aggregation } of children) {
-    if (aggregation.kind === 'bucket_selector') {
-      const { paths, script, gaps } = aggregation;
-      chosen = chosen.filter((rendered) => {
-        const variables = Object.fromEntries(
-          Object.entries(paths).map(([name, path]) => [
-            name,
-            pipelineNumber(
-              numberAtPath(path, rendered.key, rendered.bucket, children),
-              path.metric,
-              rendered.bucket,
-              gaps,
-            ),
-          ]),
-        );
-        return evaluate(script, variables) !== 0;
-      });
-    } else if (aggregation.kind === 'bucket_sort') {
-      const { sort, from, size, gaps } = aggregation;
-      let decorated = chosen.map((rendered) => ({
-        rendered,
-        ranks: sort.map(({ path }) =>
-          path.metric === '_key' && path.aggregations.length === 0
-            ? rendered.key
-            : pipelineNumber(
-                numberAtPath(path, rendered.key, rendered.bucket, children),
-                path.metric,
-                rendered.bucket,
-                gaps,
-              ),
-        ),
-      }));
-      if (gaps === 'skip' && sort.length > 0)
-        decorated = decorated.filter(({ ranks }) => ranks.some((rank) => !Number.isNaN(rank)));
-      if (sort.length > 0) decorated = decorated.toSorted((a, b) => compareRanks(a.ranks, b.ranks, sort));
-      chosen = decorated.slice(from, size === undefined ? undefined : from + size).map(({ rendered }) => rendered);
-    }
-  }
-  return chosen;
 }
 
 function pipelineNumber(value: number, metric: string, bucket: Bucket, gaps: 'skip' | 'insert_zeros'): number {

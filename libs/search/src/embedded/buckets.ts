@@ -23,6 +23,8 @@ export interface Metric {
   sums?: [number, number];
   /** How often each value occurs. */
   values?: Map<Key, number>;
+  /** The values in their order, each with how many there are up to it; when they have been asked for. */
+  sorted?: ReadonlyArray<readonly [value: number, upTo: number]>;
 }
 
 const newMetric = (): Metric => ({ count: 0, sum: 0, squares: 0, min: null, max: null });

@@ -17,6 +17,8 @@ const MAX_ROWS = 500_000;
 const HITS_AT_ONCE = 50;
 /** Hits of top_hits in one answer. */
 const MAX_TOP_HITS = 10_000;
+/** Characters of the documents in one answer: all of them are in memory at once. */
+const MAX_ANSWER = 64_000_000;
 const EXPIRED_AT_ONCE = 10_000;
 /** Searches of a process at a time: the other connections of its pool are for indexing. */
 const AT_ONCE = 4;
@@ -174,8 +176,13 @@ const outOfTime = (timeoutMs: number): ApiError =>
     `a search that takes at most ${timeoutMs / 1000} s; narrow it by timestamp, streamId or model`,
   );
 
+const tooLarge = (): ApiError =>
+  invalidParameter('size', `fewer hits: those found have together more than ${MAX_ANSWER} characters`);
+
 /** One search, within one transaction. */
 class Run {
+  private characters = 0;
+
   constructor(
     private readonly client: PoolClient,
     private readonly tenantId: string,
@@ -263,7 +270,11 @@ class Run {
 
   private async rows(sql: Sql, text: string): Promise<unknown[][]> {
     const rows: unknown[][] = [];
-    await this.each(sql, text, (row) => rows.push(row));
+    await this.each(sql, text, (row) => {
+      for (const value of row)
+        if (typeof value === 'string' && (this.characters += value.length) > MAX_ANSWER) throw tooLarge();
+      rows.push(row);
+    });
     return rows;
   }
 

@@ -192,6 +192,58 @@ describe('the embedded engine', () => {
     expect(performance.now() - started).toBeLessThan(10_000);
   });
 
+  it('refuses answers that would take long to write, however small the request is', async () => {
+    const many = (number: number, of: unknown): unknown =>
+      Object.fromEntries(Array.from({ length: number }, (_, i) => [`a${i}`, of]));
+    const seconds = (buckets: number, aggs: unknown): unknown => ({
+      size: 0,
+      aggs: {
+        times: {
+          date_histogram: {
+            field: 'timestamp',
+            fixed_interval: '1s',
+            extended_bounds: { min: 0, max: buckets * 1000 },
+          },
+          aggs,
+        },
+      },
+    });
+    const days = (zones: number, number: number): unknown => ({
+      size: 0,
+      aggs: many(zones, {
+        date_histogram: {
+          field: 'timestamp',
+          calendar_interval: 'day',
+          time_zone: 'Europe/Paris',
+          extended_bounds: { min: 0, max: number * 24 * 3_600_000 },
+        },
+      }),
+    });
+    const script = `count${' + 1'.repeat(200)} > 0`;
+    const selector = { bucket_selector: { buckets_path: { count: '_count' }, script } };
+    for (const body of [
+      seconds(60_000, many(1000, { min: { field: 'timestamp' } })),
+      seconds(60_000, many(20, { extended_stats: { field: 'timestamp' } })),
+      seconds(60_000, many(100, selector)),
+      seconds(60_000, many(100, { top_hits: {} })),
+      days(100, 600),
+      days(1, 60_000),
+    ]) {
+      const failure = await failureOf(find('nobody', body));
+      expect(failure).toMatchObject({ status: 400, details: [{ field: 'aggs' }] });
+    }
+    const { aggregations } = await find('nobody', days(1, 3650));
+    expect((aggregations as { a0: { buckets: unknown[] } }).a0.buckets).toHaveLength(3651);
+  });
+
+  it('refuses hits that are too large together', async () => {
+    const text = 'x'.repeat(1_000_000);
+    for (let i = 0; i < 70; i++) await engine.index([message('large', String(i), { value: { text } })]);
+    const failure = await failureOf(find('large', { size: 100 }));
+    expect(failure).toMatchObject({ status: 400, details: [{ field: 'size' }] });
+    expect((await find('large', { size: 10 })).hits.hits).toHaveLength(10);
+  });
+
   it('answers many searches at once', async () => {
     const answers = await Promise.all(
       Array.from({ length: 30 }, () => find(CROWD, { size: 1, aggs: { s: { terms: { field: 'streamId' } } } })),

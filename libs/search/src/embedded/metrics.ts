@@ -1,5 +1,5 @@
 import { type Aggregation, type AggregationNode, type BucketPath, DateFormat } from '../dsl/index.js';
-import type { Bucket, Metric } from './buckets.js';
+import type { Bucket, Key, Metric } from './buckets.js';
 
 type Json = Record<string, unknown>;
 
@@ -124,24 +124,34 @@ function spread(metric: Metric | undefined, sigma: number): Json {
 }
 
 /** Between the two values beside a rank, whose own ranks are in their middle, as a t-digest of single values. */
-export function quantile(sorted: ReadonlyArray<readonly [number, number]>, total: number, fraction: number): number {
+function quantile(sorted: NonNullable<Metric['sorted']>, fraction: number): number {
+  const total = sorted.at(-1)![1];
   const at = (rank: number): number => {
-    let seen = 0;
-    for (const [value, number] of sorted) if ((seen += number) > rank) return value;
-    return sorted.at(-1)![0];
+    let [low, high] = [0, sorted.length - 1];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (sorted[middle]![1] > rank) high = middle;
+      else low = middle + 1;
+    }
+    return sorted[low]![0];
   };
   const rank = Math.min(Math.max(fraction * total - 0.5, 0), total - 1);
   const [low, high] = [at(Math.floor(rank)), at(Math.ceil(rank))];
   return low + (high - low) * (rank - Math.floor(rank));
 }
 
+function sortedValues(values: ReadonlyMap<Key, number>): NonNullable<Metric['sorted']> {
+  let upTo = 0;
+  return [...values]
+    .map(([value, number]) => [Number(value), number] as const)
+    .toSorted((a, b) => a[0] - b[0])
+    .map(([value, number]) => [value, (upTo += number)] as const);
+}
+
 function quantiles(metric: Metric | undefined, percents: readonly number[]): Array<number | null> {
   if (!metric?.values || metric.values.size === 0) return percents.map(() => null);
-  const sorted = [...metric.values]
-    .map(([value, number]) => [Number(value), number] as const)
-    .toSorted((a, b) => a[0] - b[0]);
-  const total = sorted.reduce((sum, [, number]) => sum + number, 0);
-  return percents.map((percent) => quantile(sorted, total, percent / 100));
+  const sorted = (metric.sorted ??= sortedValues(metric.values));
+  return percents.map((percent) => quantile(sorted, percent / 100));
 }
 
 function percentiles(

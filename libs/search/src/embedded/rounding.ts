@@ -26,6 +26,13 @@ export class DateRounding {
     else if (zone === 'UTC') this.milliseconds = FIXED_IN_UTC[interval];
   }
 
+  /** Whether the next bucket is known by the calendar of the zone alone, which takes long. */
+  get isOfCalendar(): boolean {
+    return this.milliseconds === undefined
+      ? !WITHIN_A_DAY.includes(this.interval as CalendarUnit)
+      : this.zone !== 'UTC';
+  }
+
   /** `zoneOf` gives an expression of the time zone, when it is needed. */
   sql(column: string, zoneOf: () => string): string {
     const shifted = this.offset === 0 ? column : `(${column} - ${this.offset} * interval '1 ms')`;
