@@ -65,8 +65,8 @@ export class DecodersService {
   }
 
   async create(key: ApiKeyIdentity, kind: Kind, document: DecoderDocument): Promise<Decoder> {
-    await this.check(kind, document);
     const owner = ownerOf(key);
+    await this.check(owner, kind, document);
     return this.change(owner, async (manager) => {
       const max = limitOf(key.limits, LIMIT_OF[kind]);
       if ((await manager.countBy(Decoder, { tenantId: owner, kind })) >= max)
@@ -89,7 +89,7 @@ export class DecodersService {
 
   async update(owner: string, kind: Kind, id: string, document: DecoderDocument): Promise<Decoder> {
     if (document.id !== undefined && document.id !== id) throw invalidParameter('id', 'the id of the path, or no id');
-    await this.check(kind, document);
+    await this.check(owner, kind, document);
     return this.change(owner, async (manager) => {
       const decoder = await this.find(manager, owner, kind, id);
       if (document.encoding !== decoder.encoding) await this.checkUnused(manager, owner, document.encoding);
@@ -124,7 +124,7 @@ export class DecodersService {
     if (problem !== undefined) return invalid(problem);
     let outcome: Outcome;
     try {
-      const decoder = await this.compile(kind, definition, template);
+      const decoder = await this.compile(tenantId, kind, definition, template);
       // A key of its own: what a test leaves behind in the sandbox is nobody else's.
       const job = { decoder, tenantId, key: randomUUID(), payload, stored: false };
       outcome = (await this.engine.decode([job]))[0]!;
@@ -144,18 +144,18 @@ export class DecodersService {
     };
   }
 
-  private async compile(kind: Kind, definition: Definition, template: string | null) {
+  private async compile(tenantId: string, kind: Kind, definition: Definition, template: string | null) {
     const compiled = compileDecoder(kind, definition, template);
     if (compiled.script !== undefined)
-      await this.scripts.check(compiled.script).catch((error: unknown) => {
+      await this.scripts.check(compiled.script, tenantId).catch((error: unknown) => {
         throw error instanceof DefinitionError ? new DefinitionFault(definitionField(kind), error) : error;
       });
     return compiled;
   }
 
-  private async check(kind: Kind, { definition, template }: DecoderDocument): Promise<void> {
+  private async check(owner: string, kind: Kind, { definition, template }: DecoderDocument): Promise<void> {
     try {
-      await this.compile(kind, definition, template);
+      await this.compile(owner, kind, definition, template);
     } catch (error) {
       if (error instanceof DefinitionFault) throw invalidParameter(error.field, error.message);
       throw error;

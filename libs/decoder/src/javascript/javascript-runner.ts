@@ -20,6 +20,8 @@ const MAX_SCRIPT = 1_048_576;
 const MAX_CHUNK = 200;
 const CHUNK_CHARACTERS = 1_048_576;
 
+const OVERDRAWN = 'the script was not run, as scripts of this account took too long just now';
+
 interface Task {
   job: ScriptJob;
   /** Names the sandbox. */
@@ -42,11 +44,12 @@ interface Chunk {
  */
 export class JavaScriptRunner {
   private readonly queue: Task[] = [];
-  private readonly budget = new ComputingBudget();
   private thread: Promise<SandboxThread> | undefined;
   /** The questions to the thread, one after the other. */
   private turn: Promise<void> = Promise.resolve();
   private closed = false;
+
+  constructor(private readonly budget = new ComputingBudget()) {}
 
   /** @returns the results in the order of the jobs. */
   run(jobs: readonly ScriptJob[]): Promise<ScriptResult[]> {
@@ -60,18 +63,25 @@ export class JavaScriptRunner {
     return Promise.all(results);
   }
 
-  /** @throws DefinitionError when the script does not compile, or defines no `decode`. */
-  async check(script: string): Promise<void> {
+  /** @throws DefinitionError when the script does not compile, defines no `decode`, or the tenant's scripts take too long. */
+  async check(script: string, tenantId: string): Promise<void> {
     if (script.length > MAX_SCRIPT) throw new DefinitionError(`a script has at most ${MAX_SCRIPT} characters`);
-    const { problem } = await this.next(async () => {
-      const thread = await this.started();
-      try {
-        return await thread.check({ check: script });
-      } catch (error) {
-        return { problem: this.lost(error).message };
-      }
+    const problem = await this.next(async () => {
+      if (!this.budget.allows(tenantId)) return OVERDRAWN;
+      const answer = await this.look(script);
+      this.budget.charge(tenantId, undefined, answer.cost);
+      return answer.problem;
     });
     if (problem !== undefined) throw new DefinitionError(problem);
+  }
+
+  private async look(script: string): Promise<{ problem?: string; cost: number }> {
+    const thread = await this.started();
+    try {
+      return await thread.check({ check: script });
+    } catch (error) {
+      return { problem: this.lost(error).message, cost: STUCK_AFTER };
+    }
   }
 
   async close(): Promise<void> {
@@ -112,7 +122,7 @@ export class JavaScriptRunner {
       if (tasks.length === MAX_CHUNK || characters > CHUNK_CHARACTERS) break;
       taken++;
       if (!this.budget.allows(tenantId, task.sandbox)) {
-        task.settle({ error: 'the script was not run, as scripts of this account took too long just now' });
+        task.settle({ error: OVERDRAWN });
         continue;
       }
       tasks.push(task);

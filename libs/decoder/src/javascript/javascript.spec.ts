@@ -28,7 +28,7 @@ const decoded = (body: string, payload?: string): Promise<ScriptResult> => run(`
 
 async function problem(script: string): Promise<string> {
   try {
-    await runner.check(script);
+    await runner.check(script, `t${tenants++}`);
   } catch (error) {
     if (error instanceof DefinitionError) return error.message;
     throw error;
@@ -188,6 +188,24 @@ describe('scripts of decoders', () => {
     expect(results.at(-1)!.error).toMatch(/^the script was not run/);
   });
 
+  it('are no new ones for ever', async () => {
+    // Time that goes by gives more to compute.
+    const timeless = new JavaScriptRunner(new ComputingBudget(() => 0));
+    // As by another revision, or another test, each time.
+    const revisions = (tenantId: string, script: string): ScriptJob[] =>
+      Array.from({ length: 60 }, (_, i) => ({ tenantId, key: `k${i}`, script, payload: '1' }));
+    const natively = 'function decode(p){var s="a".repeat(1<<20);for(var i=0;i<200;i++)s.indexOf("b");return {}}';
+    for (const script of [LOOP, `for(var i=0;i<600000;i++);${GOOD}`, natively]) {
+      const results = await timeless.run(revisions(`revises ${script}`, script));
+      expect(results.at(-1)).toEqual({ error: expect.stringMatching(/^the script was not run/) });
+      expect(await timeless.run([good('1')])).toEqual([{ fields: { n: 1 } }]);
+    }
+    await Promise.allSettled(Array.from({ length: 200 }, () => timeless.check('for (;;);', 'checks')));
+    await expect(timeless.check(GOOD, 'checks')).rejects.toThrow('the script was not run');
+    await timeless.check(GOOD, 'checks little');
+    await timeless.close();
+  });
+
   it('see nothing of what others left behind', async () => {
     const leave = `var mine = 0;
       function decode(p) {
@@ -319,7 +337,7 @@ describe('scripts of decoders', () => {
     await closing.close();
     expect((await pending).at(-1)?.status).toBe('rejected');
     await expect(closing.run([good('1')])).rejects.toThrow('closing');
-    await expect(closing.check(GOOD)).rejects.toThrow('closing');
+    await expect(closing.check(GOOD, 't')).rejects.toThrow('closing');
     const unused = new JavaScriptRunner();
     await unused.close();
   });
@@ -347,5 +365,19 @@ describe('the computing budget', () => {
     budget.charge('t', 'slow', 500);
     budget.charge('t', 'slow', 0.1);
     expect(budget.allows('t', 'slow')).toBe(true);
+  });
+
+  it('bounds scripts that become slow one after the other', () => {
+    const budget = new ComputingBudget(() => 0);
+    for (let i = 0; i < 100; i++) budget.charge('t', `s${i}`, 0.1);
+    expect(budget.allows('t', 's0')).toBe(true);
+    let runs = 0;
+    for (let i = 0; i < 100; i++)
+      if (budget.allows('t', `s${i}`)) {
+        budget.charge('t', `s${i}`, 500);
+        runs++;
+      }
+    expect(runs).toBeLessThan(15);
+    expect(budget.allows('t', 's99')).toBe(false);
   });
 });

@@ -64,8 +64,8 @@ export class SandboxThread {
   }
 
   /** @throws ThreadEnded */
-  check(check: Check): Promise<{ problem?: string }> {
-    return this.ask(check) as Promise<{ problem?: string }>;
+  check(check: Check): Promise<{ problem?: string; cost: number }> {
+    return this.ask(check) as Promise<{ problem?: string; cost: number }>;
   }
 
   async stop(): Promise<void> {

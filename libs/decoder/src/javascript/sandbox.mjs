@@ -56,6 +56,8 @@ export class Sandbox {
   usable = true;
   /** Milliseconds that the last run computed; 0 when it was too short to tell. */
   computed = 0;
+  /** Milliseconds that the script computed before it was ready, as far as the interpreter saw them. */
+  prepared = 0;
   /** Whether the last run was ended. */
   interrupted = false;
 
@@ -77,6 +79,11 @@ export class Sandbox {
     this.harness = context.unwrapResult(context.evalCode(HARNESS, 'harness.js', { type: 'global' }));
     this.runFunction = context.getProp(this.harness, 'run');
     context.runtime.setInterruptHandler(() => this.interrupt());
+  }
+
+  /** Compiles the interpreter, once for all sandboxes. */
+  static async prepare() {
+    await quickJs();
   }
 
   /**
@@ -102,6 +109,7 @@ export class Sandbox {
       const decode = this.evaluate("typeof decode === 'function' ? decode : undefined", 'decode');
       if (context.typeof(decode) !== 'function')
         throw new ScriptError('the script defines no function decode(payload)');
+      this.prepared = this.computed;
       this.start();
       this.call('seal', decode);
       if (this.hasGrown()) throw new ScriptError(`the script keeps more than ${KEPT_MEMORY} bytes in memory`);

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { parentPort, workerData } from 'node:worker_threads';
 import { LRUCache } from 'lru-cache';
 import { BEATS, JOB } from './progress.mjs';
@@ -16,8 +17,12 @@ import { Sandbox, ScriptError } from './sandbox.mjs';
 const MAX_SANDBOXES = 100;
 /** Milliseconds after which the answers so far are sent, and the other jobs left to be asked again. */
 const TURN = 10;
-/** Milliseconds from which a run counts as computing even if the interpreter did not see it. */
+/** Milliseconds from which it is asked how much of a run was computing: single operations are not seen by the interpreter. */
+const NOTEWORTHY = 5;
+/** Milliseconds from which a run counts as computing where the system does not tell. */
 const LONG_OPERATION = 100;
+/** Milliseconds that the start of a script may take, in the time of this thread, before it counts. */
+const START = 30;
 /** Milliseconds that a new sandbox counts, for the script that needs one where others keep theirs. */
 const RENEWAL = 5;
 
@@ -31,19 +36,57 @@ const port = /** @type {import('node:worker_threads').MessagePort} */ (parentPor
 port.on('message', (/** @type {Chunk | Check} */ message) => {
   void ('check' in message ? check(message.check) : run(message)).then((answer) => port.postMessage(answer));
 });
+// It takes longer than scripts may on a machine that has other things to do.
+await Sandbox.prepare();
 port.postMessage('ready');
 
 /**
  * @param {string} script
- * @returns {Promise<{ problem?: string }>}
+ * @returns {Promise<{ problem?: string, cost: number }>}
  */
 async function check(script) {
+  asked = threadTime();
+  const measure = stopwatch();
   try {
-    await Sandbox.create(script, beat);
-    return {};
+    const { prepared } = await Sandbox.create(script, beat);
+    return { cost: costOfStart(measure(prepared), prepared) };
   } catch (error) {
-    return { problem: reasonOf(error) };
+    return { problem: reasonOf(error), cost: Math.max(measure(0), RENEWAL) };
   }
+}
+
+/**
+ * Sandboxes take time of their own.
+ * @param {number} taken
+ * @param {number} seen
+ */
+function costOfStart(taken, seen) {
+  return taken > START ? taken : seen;
+}
+
+/** Milliseconds that this thread has computed, where the system tells: those in which it had to wait are no script's doing. */
+function threadTime() {
+  try {
+    return Number(readFileSync('/proc/thread-self/schedstat', 'latin1').split(' ')[0]) / 1e6;
+  } catch {
+    return undefined;
+  }
+}
+
+/** The time of this thread when it was last asked for, which takes as long as a usual run. */
+let asked = threadTime();
+
+/** Measures from now on. The answer takes what the interpreter has seen, and is in milliseconds of computing. */
+function stopwatch() {
+  const started = performance.now();
+  return (/** @type {number} */ seen) => {
+    const elapsed = performance.now() - started;
+    if (elapsed < NOTEWORTHY) return seen;
+    const before = asked;
+    asked = threadTime();
+    if (before === undefined || asked === undefined) return elapsed > LONG_OPERATION ? elapsed : seen;
+    return Math.max(seen, Math.min(elapsed, asked - before));
+  };
 }
 
 /**
@@ -53,16 +96,16 @@ async function check(script) {
  */
 async function run({ scripts, jobs }) {
   const answers = [];
+  asked = threadTime();
   const began = performance.now();
   for (const [index, { key, payload }] of jobs.entries()) {
     Atomics.store(progress, JOB, index);
     beat();
     const started = performance.now();
-    const { outcome, computed } = await decode(key, /** @type {string} */ (scripts.get(key)), payload);
+    const { outcome, cost } = await decode(key, /** @type {string} */ (scripts.get(key)), payload);
     const now = performance.now();
-    const elapsed = now - started;
     const kept = sandboxes.has(key);
-    answers.push({ ...outcome, cost: kept ? (elapsed > LONG_OPERATION ? elapsed : computed) : elapsed + RENEWAL });
+    answers.push({ ...outcome, cost: kept ? cost : now - started + RENEWAL });
     if (now - began > TURN) break;
   }
   return answers;
@@ -75,17 +118,21 @@ async function run({ scripts, jobs }) {
  */
 async function decode(key, script, payload) {
   let sandbox = sandboxes.get(key);
+  let cost = 0;
   if (sandbox === undefined) {
+    const measure = stopwatch();
     try {
       sandbox = await Sandbox.create(script, beat);
     } catch (error) {
-      return { outcome: { error: reasonOf(error) }, computed: 0 };
+      return { outcome: { error: reasonOf(error) }, cost: 0 };
     }
+    cost = costOfStart(measure(sandbox.prepared), sandbox.prepared);
     sandboxes.set(key, sandbox);
   }
+  const measure = stopwatch();
   const outcome = sandbox.run(payload);
   if (!sandbox.usable) sandboxes.delete(key);
-  return { outcome, computed: sandbox.computed };
+  return { outcome, cost: cost + measure(sandbox.computed) };
 }
 
 /** @param {unknown} error */
