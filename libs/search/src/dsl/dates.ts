@@ -180,7 +180,7 @@ const UNITS = {
 } as const;
 const MATH = /^(?:[+-]\d{1,9}[yMwdhHms]|\/[yMwdhHms])*$/;
 
-const STEP = /[+-]\d+[a-zA-Z]|\/[a-zA-Z]/g;
+const STEP = /[+-]\d+[yMwdhHms]|\/[yMwdhHms]/g;
 
 /** Steps of date math in the text of a date, at most. */
 export const mathSteps = (text: string): number => text.match(STEP)?.length ?? 0;
