@@ -84,6 +84,8 @@ export const indexOf = (prefix: string, created: string): string =>
 /** Identifies a document among those of all tenants: written twice, it is there once. */
 export const documentId = ({ tenantId, id }: Pick<IndexedDocument, 'tenantId' | 'id'>): string => `${tenantId}/${id}`;
 
+const isSearchable = (text: unknown): text is string => typeof text === 'string' && text.length <= MAX_STRING;
+
 /** A document as it is written. */
 export function indexedDocument({ tenantId, source }: IndexedDocument, fields: TenantFields): Record<string, unknown> {
   const { leaves, objects } = leavesOf(source);
@@ -92,11 +94,14 @@ export function indexedDocument({ tenantId, source }: IndexedDocument, fields: T
   for (const [name, type] of Object.entries(MESSAGE_FIELDS)) {
     const value = messageValue(source, name, type);
     if (value === undefined || value === null) continue;
-    document[messageField(name)] = value;
-    if (type === 'string') for (const text of [value].flat()) if (typeof text === 'string') texts.push(text);
+    if (type === 'string') {
+      const kept = [value].flat().filter(isSearchable);
+      document[messageField(name)] = kept;
+      texts.push(...kept);
+    } else document[messageField(name)] = value;
   }
   for (const [name, { type, values }] of leaves) {
-    const kept = type === 'string' ? values.filter((text) => (text as string).length <= MAX_STRING) : values;
+    const kept = type === 'string' ? values.filter(isSearchable) : values;
     const field = indexField(fields, { name });
     if (field !== NO_FIELD && kept.length > 0) document[field] = kept.length === 1 ? kept[0] : kept;
     if (type === 'string') for (const text of kept) texts.push(text as string);

@@ -102,12 +102,17 @@ export class FieldRegistry {
       return current;
     });
     // Not before the commit: others would index by what may never have been.
-    this.tenants.set(tenantId, fields);
+    this.keep(tenantId, fields);
+  }
+
+  /** Fields only become more: a reading that began before others were learned must not hide them from the engines. */
+  private keep(tenantId: string, fields: TenantFields): void {
+    if ((this.tenants.get(tenantId)?.size ?? 0) <= fields.size) this.tenants.set(tenantId, fields);
   }
 
   private async loadAndKeep(tenantId: string): Promise<TenantFields> {
     const fields = await this.load(this.database.manager, tenantId);
-    this.tenants.set(tenantId, fields);
+    this.keep(tenantId, fields);
     return fields;
   }
 

@@ -31,6 +31,9 @@ const MAX_NAME = 512;
 /** No account can have more fields, whatever its offer says: they are held in memory. */
 export const MAX_FIELDS = 10_000;
 
+const UNKEPT = /\0|\p{Surrogate}/gu;
+const escaped = (character: string): string => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
+
 /** Of a document that was looked at a moment ago: the registry and the engine ask for the same. */
 const known = new WeakMap<object, Leaves>();
 
@@ -44,6 +47,11 @@ export function leavesOf(source: Readonly<Record<string, unknown>>): Leaves {
   const found: Leaves = { leaves: new Map(), objects: new Set() };
   const walk = new Walk(found);
   const { model, value, extra, metadata, location } = source;
+  for (const [name, text] of [
+    ['model', model],
+    ['metadata.source', (metadata as { source?: unknown } | null | undefined)?.source],
+  ] as const)
+    if (typeof text === 'string' && text.length > MAX_NAME) walk.refuse(name, `more than ${MAX_NAME} characters`);
   walk.member('extra', extra, 1);
   walk.member('metadata', metadata, 1);
   // The model is a part of the name, which is kept.
@@ -60,6 +68,9 @@ const isPlace = (lat: unknown, lon: unknown): boolean =>
   typeof lat === 'number' && typeof lon === 'number' && Math.abs(lat) <= 90 && Math.abs(lon) <= 180;
 
 class Walk {
+  /** Values so far. */
+  private kept = 0;
+
   constructor(private readonly found: Leaves) {}
 
   member(name: string, value: unknown, level: number): void {
@@ -73,14 +84,18 @@ class Walk {
       const members = Object.entries(value);
       if (members.length === 0) return;
       if (level > MAX_LEVELS) return this.refuse(name, `more than ${MAX_LEVELS} levels`);
+      const before = this.kept;
+      for (const [key, below] of members) this.member(`${name}.${key}`, below, level + 1);
+      // Without a value in it, it is nothing: so there are never many more objects than fields, which are counted.
+      if (this.kept === before) return;
       if (found.leaves.has(name)) return this.mixes(name);
       found.objects.add(name);
-      for (const [key, below] of members) this.member(`${name}.${key}`, below, level + 1);
       if (isLocation(name)) this.point(name, value);
       return;
     }
-    if (Object.hasOwn(MESSAGE_FIELDS, name)) return;
     if (typeof value === 'number' && !Number.isFinite(value)) return;
+    this.kept++;
+    if (Object.hasOwn(MESSAGE_FIELDS, name)) return;
     this.leaf(name, typeof value as LeafType, value as number | boolean | string);
   }
 
@@ -104,8 +119,9 @@ class Walk {
     }
     if (objects.has(name)) return this.mixes(name);
     if (name.length > MAX_NAME) return this.refuse(name, `a name of more than ${MAX_NAME} characters`);
-    // PostgreSQL has no such character.
-    if (name.includes('\0')) return this.refuse(name.replaceAll('\0', '\\u0000'), 'a name with the character U+0000');
+    // PostgreSQL has neither.
+    const shown = name.replaceAll(UNKEPT, escaped);
+    if (shown !== name) return this.refuse(shown, 'a name with the character U+0000, or half a surrogate pair');
     if (leaves.size >= MAX_FIELDS) return this.refuse(name, `more than ${MAX_FIELDS} fields in one message`);
     leaves.set(name, { type, values: [value] });
   }
@@ -114,7 +130,7 @@ class Walk {
     this.refuse(name, 'values of different types in one array');
   }
 
-  private refuse(field: string, reason: string): void {
+  refuse(field: string, reason: string): void {
     this.found.refusal ??= { field: field.slice(0, MAX_NAME), reason };
   }
 }

@@ -2,6 +2,9 @@ import type { Audit } from '@orrery/core/audit';
 import type { FieldRegistry, Refusal } from '../fields/index.js';
 import type { IndexedDocument, SearchEngine } from '../search-engine.js';
 
+/** Of names that the sender has chosen, in the audit log. */
+const MAX_SHOWN = 512;
+
 /** Puts messages into the index that fit the types of their model, and says in the audit log which do not (manual 13.3.1). */
 export class Indexer {
   constructor(
@@ -25,7 +28,8 @@ export class Indexer {
     return indexable.length;
   }
 
-  private report({ tenantId, id, model, source }: IndexedDocument, { field, reason }: Refusal): void {
+  private report({ tenantId, id, model: given, source }: IndexedDocument, { field, reason }: Refusal): void {
+    const model = given?.slice(0, MAX_SHOWN);
     const { metadata, streamId } = source as {
       metadata?: { source?: string; connector?: string } | null;
       streamId: string;
@@ -38,7 +42,7 @@ export class Indexer {
       type: 'not_indexed',
       description: `A data message${model === undefined ? '' : ` of model ${model}`} is stored but cannot be searched: field ${field}: ${reason}`,
       source: {
-        ...(metadata?.source ? { deviceId: metadata.source } : {}),
+        ...(metadata?.source ? { deviceId: metadata.source.slice(0, MAX_SHOWN) } : {}),
         ...(metadata?.connector ? { connector: metadata.connector } : {}),
       },
       content: { messageId: id, streamId, ...(model === undefined ? {} : { model }), field },

@@ -1,7 +1,7 @@
 import type { AuditEntry } from '@orrery/core/audit';
 import { AUDIT_SUBJECT, type Bus } from '@orrery/core/bus';
 import { Ingestion } from '@orrery/core/ingestion';
-import type { DataMessage } from '@orrery/core/messages';
+import { buildMessage, type DataMessage } from '@orrery/core/messages';
 import {
   type ApiClient,
   apiClient,
@@ -252,6 +252,46 @@ describe.each(engines)('indexing ($name)', (engine) => {
     // Not: U+0000 in a name, too deep, too long, and the text where others have an object.
     const entries = await eventually(() => refusals('hostile').length >= 4 && refusals('hostile'));
     expect(entries).toHaveLength(4);
+  });
+
+  it('indexes neither names nor models that no database keeps, and counts no objects without values', async () => {
+    const api = clientOf('unkept');
+    await send(api, [
+      { model: 'm', value: { 'a\ud800': 1, 'a\udc00': 2 } },
+      { model: 'a'.repeat(1000) + 'b'.repeat(100_000) },
+      { model: Array.from({ length: 4000 }, (_, i) => i.toString(36)).join('-'), value: { x: 1 } },
+      { model: 'm\ud800', value: { x: 1 } },
+      { streamId: 'fits', model: 'm', tags: ['x'.repeat(40_000), 'short'], metadata: { encoding: 'y'.repeat(40_000) } },
+      { streamId: 'fits', model: 'm', value: { empty: { none: null }, other: [{ none: null }] } },
+      { streamId: 'fits', model: 'm', value: { empty: 5, other: ['text'] } },
+    ]);
+    const entries = await eventually(() => refusals('unkept').length >= 4 && refusals('unkept'));
+    expect(entries.map(({ type }) => type)).toEqual(Array(4).fill('not_indexed'));
+    expect(JSON.stringify(entries).length).toBeLessThan(20_000);
+    expect(await total(api, { term: { streamId: 'fits' } })).toBe(3);
+    expect(await total(api, { term: { tags: 'short' } })).toBe(1);
+    expect(await total(api, { exists: { field: '@m.value.empty' } })).toBe(1);
+    expect(await total(api, { term: { '@m.value.other': 'text' } })).toBe(1);
+  });
+
+  it('shows messages with members of any name', async () => {
+    const api = clientOf('members');
+    const ingestion = new Ingestion(bus);
+    const value = JSON.parse('{"__proto__":{"x":1},"constructor":{"prototype":{"y":2}},"a":1}') as Json;
+    const { header, message } = buildMessage(
+      { streamId: 's', model: 'm', value, tags: [], metadata: {} },
+      { tenantId: 'members', connector: 'mqtt' },
+    );
+    await ingestion.publish(header, message);
+    await ingestion.close();
+    await send(api, []);
+    const { status, body } = await api.post<Array<{ value: Json }>>('/api/v1/data/search/hits', {
+      query: { range: { '@m.value.a': { gte: 1 } } },
+    });
+    expect({ status, value: JSON.stringify((body as unknown as Array<{ value: Json }>)[0]?.value) }).toEqual({
+      status: 200,
+      value: JSON.stringify(value),
+    });
   });
 
   it('two instances learn the same fields and lose nothing', async () => {
