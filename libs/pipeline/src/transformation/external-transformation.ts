@@ -7,7 +7,7 @@ import {
   parsePublished,
   type PublishedMessage,
 } from '@orrery/core/messages';
-import { WebhookError, type WebhookRules, type Webhooks } from '@orrery/core/webhooks';
+import { WebhookError, type WebhookHeaders, type WebhookRules, type Webhooks } from '@orrery/core/webhooks';
 import { type Step, STEP_URL } from '../pipelines/pipeline-document.js';
 import type { CompiledPipeline } from './pipeline-cache.js';
 
@@ -87,7 +87,7 @@ async function answerOf(
   const details = {
     ...step,
     responseStatusCode: answer.status,
-    responseBody: answer.body.slice(0, SHOWN_LENGTH),
+    responseBody: withoutCredentials(answer.body, headers).slice(0, SHOWN_LENGTH),
   };
   if (answer.status < 200 || answer.status > 299)
     throw new StepFailure(`the server answered ${answer.status}`, details);
@@ -108,6 +108,14 @@ async function answerOf(
   if (Array.isArray(parsed) || errors.length > 0)
     throw new StepFailure(`the answer is not a data message: ${describeErrors(errors)}`, details);
   return parsed;
+}
+
+/** Servers that fail may tell what they were sent. Short values are no credentials. */
+function withoutCredentials(text: string, headers: WebhookHeaders): string {
+  const values = Object.values(headers)
+    .flat()
+    .filter((value) => value.length >= 8);
+  return values.reduce((shown, value) => shown.replaceAll(value, '***'), text);
 }
 
 /** The table of 11.4.3.1: what the answer may replace, also by nothing. */

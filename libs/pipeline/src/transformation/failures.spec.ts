@@ -73,6 +73,16 @@ describe('a transformation that fails', () => {
     const url = server.answer((_, reply) => reply.writeHead(400).end(`KO${'x'.repeat(5000)}`));
     const { content } = await failure(`${url}?token=secret`);
     expect(content).toMatchObject({ url, responseStatusCode: 400, responseBody: expect.stringMatching(/^KOx{998}$/) });
+    // Servers may tell what they were sent.
+    const echo = server.answer(({ headers }, reply) =>
+      reply.writeHead(401).end(`for ${headers['authorization']}, ${headers['x-n']}`),
+    );
+    await tenant.create([
+      { type: 'externalTransformation', url: echo, headers: { authorization: ['Bearer hidden'], 'x-n': ['1'] } },
+    ]);
+    await tenant.send();
+    const [entry] = await eventually(() => tenant.audited().length > 0 && tenant.audited());
+    expect(entry!.content).toMatchObject({ responseBody: 'for ***, 1' });
   });
 
   it('is one whose answer is no data message', async () => {
