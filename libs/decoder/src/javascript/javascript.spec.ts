@@ -206,6 +206,22 @@ describe('scripts of decoders', () => {
     await timeless.close();
   });
 
+  it('do not lose their sandbox to a tenant with many decoders', async () => {
+    const script = 'var runs = 0; function decode(p) { return { runs: ++runs }; }';
+    const neighbour = { tenantId: 'neighbour', key: 'k', script, payload: '' };
+    const many = Array.from({ length: 120 }, (_, i) => ({ tenantId: 'many', key: `k${i}`, script, payload: '' }));
+    const own = new JavaScriptRunner(new ComputingBudget(() => 0));
+    expect(await own.run([neighbour])).toEqual([{ fields: { runs: 1 } }]);
+    const results = await own.run(many);
+    expect(await own.run([neighbour, many[0]!, many.at(-1)!])).toEqual([
+      { fields: { runs: 2 } },
+      { fields: { runs: 1 } },
+      { fields: { runs: 2 } },
+    ]);
+    expect(results).toHaveLength(120);
+    await own.close();
+  });
+
   it('see nothing of what others left behind', async () => {
     const leave = `var mine = 0;
       function decode(p) {

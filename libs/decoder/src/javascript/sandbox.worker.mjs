@@ -127,6 +127,7 @@ async function decode(key, script, payload) {
       return { outcome: { error: reasonOf(error) }, cost: 0 };
     }
     cost = costOfStart(measure(sandbox.prepared), sandbox.prepared);
+    makeRoom(key);
     sandboxes.set(key, sandbox);
   }
   const measure = stopwatch();
@@ -134,6 +135,20 @@ async function decode(key, script, payload) {
   if (!sandbox.usable) sandboxes.delete(key);
   return { outcome, cost: cost + measure(sandbox.computed) };
 }
+
+/**
+ * Where there is none left, a tenant that has half of the sandboxes gives up one of its own.
+ * @param {string} key
+ */
+function makeRoom(key) {
+  if (sandboxes.size < MAX_SANDBOXES) return;
+  const tenant = tenantOf(key);
+  const own = [...sandboxes.rkeys()].filter((other) => tenantOf(other) === tenant);
+  if (own.length >= MAX_SANDBOXES / 2) sandboxes.delete(/** @type {string} */ (own[0]));
+}
+
+/** @param {string} key the JSON of tenant and decoder */
+const tenantOf = (key) => /** @type {[string, string]} */ (JSON.parse(key))[0];
 
 /** @param {unknown} error */
 function reasonOf(error) {
