@@ -57,11 +57,15 @@ export interface ActivityStateEvent {
   timestamp: string;
 }
 
-/** Type of event, on the partition of the device: its name or its group are these from now on, or it is new. */
+/**
+ * Type of event, on the partition of the device: it is new, or has another name or group. Where it is, `targetedDevices`
+ * tells: when the event is read, its group may have another path already.
+ */
 export const DEVICE_PLACED = 'devicePlaced';
 
-export interface DevicePlacedEvent extends PlacedDevice {
+export interface DevicePlacedEvent {
   type: typeof DEVICE_PLACED;
+  deviceId: string;
   /** ISO 8601. */
   timestamp: string;
 }

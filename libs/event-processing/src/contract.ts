@@ -4,6 +4,9 @@ export const SERVICE = 'event-processing';
 /** Name of the reader of data messages: others wait for its positions. */
 export const RULES_READER = 'event-processing';
 
+/** Name of the reader that keeps the activity of devices: others wait for its positions. */
+export const ACTIVITY_READER = 'event-processing-activity';
+
 interface RuleReference {
   id: string;
   name?: string;
@@ -35,4 +38,19 @@ export interface StateChangeEvent {
   stateProcessingRuleId: string;
   stateProcessingRule: RuleReference;
   data: EventData;
+}
+
+/** Manual 15.4.2.4. */
+export interface DeviceActivityEvent {
+  type: 'deviceActivity';
+  version: 1;
+  deviceId: string;
+  /** A device without a name has none here either. */
+  deviceAdditionalInfo: { deviceName?: string; groupPath: string };
+  activityRule: { id: string; name: string };
+  state: 'ACTIVE' | 'SILENT';
+  previousState: 'UNKNOWN' | 'ACTIVE' | 'SILENT';
+  /** When it was so. After a pause of the platform that may be long before it was sent. */
+  timestamp: string;
+  numberOfAlarmReminders: number;
 }

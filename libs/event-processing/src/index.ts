@@ -1,5 +1,12 @@
 import type { Service } from '@orrery/core/service';
 import { Backtests } from './backtest/backtests.js';
+
+import { ActivityRule } from './activity/activity-rule.entity.js';
+import { ActivityRulesController } from './activity/activity-rules.controller.js';
+import { ActivityRulesService } from './activity/activity-rules.service.js';
+import { ActivityStatesController } from './activity/activity-states.controller.js';
+import { ActivityStatesService } from './activity/activity-states.service.js';
+import { runActivity } from './activity/running.js';
 import { removeDeletedEntries } from './contexts/context-cache.js';
 import { ContextEntry } from './contexts/context-entry.entity.js';
 import { CONTEXTS, ContextsController, GEOZONES, GeozonesController } from './contexts/contexts.controller.js';
@@ -27,9 +34,10 @@ const HOUR_MS = 3600 * 1000;
 /** Rules, and the events that they fire (manual 17). */
 export const eventProcessing: Service = {
   name: SERVICE,
-  schema: { name: 'event_processing', entities: [Rule, ContextEntry], migrations },
+  schema: { name: 'event_processing', entities: [Rule, ContextEntry, ActivityRule], migrations },
   restPaths: ['/api/v0/eventprocessing', '/api/v1/eventprocessing'],
-  build({ bus, database, audit, jobs, logger, roles }) {
+  build(context) {
+    const { bus, database, audit, jobs, logger, roles } = context;
     const reader = messagesReader(bus, database, audit, logger);
     const repeated = {
       start: () =>
@@ -49,6 +57,8 @@ export const eventProcessing: Service = {
         FiringRulesController,
         GuardsController,
         StateProcessingRulesController,
+        ActivityRulesController,
+        ActivityStatesController,
         ContextsController,
         GeozonesController,
       ],
@@ -59,10 +69,12 @@ export const eventProcessing: Service = {
         { token: Backtests, value: new Backtests(bus, database) },
         { token: RuleTests, value: new RuleTests(database) },
         { token: GuardsService, value: new GuardsService(database) },
+        { token: ActivityRulesService, value: new ActivityRulesService(database) },
+        { token: ActivityStatesService, value: new ActivityStatesService(database) },
         { token: CONTEXTS, value: new ContextsService(database, 'context') },
         { token: GEOZONES, value: new ContextsService(database, 'geozone') },
       ],
-      running: roles.worker ? [reader, repeated] : [],
+      running: roles.worker ? [reader, repeated, runActivity(context)] : [],
     };
   },
 };

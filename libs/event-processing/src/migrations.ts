@@ -1,4 +1,5 @@
 import type { MigrationInterface, QueryRunner } from 'typeorm';
+import { Activity1700001060000 } from './activity/activity.migration.js';
 
 class Rules1700001030000 implements MigrationInterface {
   async up(runner: QueryRunner): Promise<void> {
@@ -83,4 +84,4 @@ class Rules1700001030000 implements MigrationInterface {
   }
 }
 
-export const migrations = [Rules1700001030000];
+export const migrations = [Rules1700001030000, Activity1700001060000];

@@ -5,7 +5,7 @@ import type { FieldError } from '@orrery/core/messages';
 import type { EntityManager } from 'typeorm';
 import { changeInventory } from '../conflicts.js';
 import type { ChangeOfDevice } from '../contract.js';
-import { interfacesOf, loadDevice, lockDevices, nodesOf, placeOf } from '../devices/inventory.js';
+import { interfacesOf, lockDevices, nodesOf } from '../devices/inventory.js';
 import { changeNotice, placedEvent } from '../events/device-events.js';
 import { isText } from '../text.js';
 
@@ -43,9 +43,7 @@ export class DeviceChangesService {
       ]);
       const nodes = nodesOf((await interfacesOf(manager, tenantId, [deviceId])).get(deviceId)!);
       await writeOutbox(manager, [changeNotice({ tenantId, deviceId, nodes })]);
-      if (name === undefined) return;
-      const { device } = await loadDevice(manager, tenantId, deviceId);
-      await writeOutbox(manager, [placedEvent(this.partitions, tenantId, placeOf(device), now)]);
+      if (name !== undefined) await writeOutbox(manager, [placedEvent(this.partitions, tenantId, deviceId, now)]);
     });
   }
 }

@@ -22,7 +22,7 @@ import {
 } from './device.dto.js';
 import { Device, type StaticLocation } from './device.entity.js';
 import { type DeviceList, listDevices } from './device-list.js';
-import { checkDeviceId, eventDevice, interfacesOf, loadDevice, lockDevices, nodesOf, placeOf } from './inventory.js';
+import { checkDeviceId, eventDevice, interfacesOf, loadDevice, lockDevices, nodesOf } from './inventory.js';
 
 /** Devices of the inventory (manual 5.3). */
 export class DevicesService {
@@ -65,7 +65,7 @@ export class DevicesService {
       const created = { device: { ...device, group }, interfaces };
       await writeOutbox(manager, [
         lifecycleEvent(this.partitions, eventDevice(created), 'deviceCreated', now),
-        placedEvent(this.partitions, tenantId, placeOf(created.device), now),
+        placedEvent(this.partitions, tenantId, body.id, now),
       ]);
       await countDevice(manager, tenantId, limits);
       await countInterfaces(manager, tenantId, interfaces, limits);
@@ -117,7 +117,7 @@ export class DevicesService {
       await manager.update(Device, { tenantId, id }, columns);
       await writeOutbox(manager, [changeNotice({ tenantId, deviceId: id, nodes: nodesOf(interfaces) })]);
       if (body.name !== undefined || body.group !== undefined)
-        await writeOutbox(manager, [placedEvent(this.partitions, tenantId, placeOf(device), device.updated)]);
+        await writeOutbox(manager, [placedEvent(this.partitions, tenantId, id, device.updated)]);
       return deviceView(device, interfaces);
     });
   }

@@ -1,7 +1,6 @@
 import { ApiError, invalidParameter } from '@orrery/core/http';
 import { DEVICE_ID } from '@orrery/core/messages';
 import { type EntityManager, In } from 'typeorm';
-import type { PlacedDevice } from '../contract.js';
 import type { EventDevice } from '../events/device-events.js';
 import { Interface } from '../interfaces/interface.entity.js';
 import { Device } from './device.entity.js';
@@ -60,13 +59,6 @@ export const eventDevice = ({ device, interfaces }: InventoryDevice): EventDevic
   connectors: [...new Set(interfaces.map((each) => each.connector))],
   groupPath: device.group!.path,
   tags: device.tags,
-});
-
-/** @param device with its group loaded */
-export const placeOf = ({ id: deviceId, name, group }: Device): PlacedDevice => ({
-  deviceId,
-  name,
-  groupPath: group!.path,
 });
 
 /** The device's nodes as caches know them. */

@@ -76,8 +76,8 @@ describe('devices that are targeted', () => {
     const type = DEVICE_PLACED;
     const timestamp = expect.any(String) as string;
     expect(placed.map(({ key, body }) => [key, body])).toEqual([
-      [id, { type, deviceId: id, name: null, groupPath: '/', timestamp }],
-      [id, { type, deviceId: id, name: 'x', groupPath: '/france', timestamp }],
+      [id, { type, deviceId: id, timestamp }],
+      [id, { type, deviceId: id, timestamp }],
     ]);
 
     await api.put(`${GROUPS}/${france}`, { pathNode: 'gallia' });
@@ -86,9 +86,7 @@ describe('devices that are targeted', () => {
     const node = { tenantId, connector: 'mqtt', nodeId: 'auto', autoRegister: true, limits: { devices: null } };
     await callRpc(bus, resolveNode, node);
     await eventually(() =>
-      events.some(
-        ({ type: each, body }) => each === DEVICE_PLACED && body['name'] === 'Auto-created device (mqtt / auto)',
-      ),
+      events.some(({ type: each, key }) => each === DEVICE_PLACED && key === 'urn:lo:nsid:mqtt:auto'),
     );
   });
 });

@@ -13,7 +13,6 @@ import {
   type DevicePlacedEvent,
   GROUPS_MOVED,
   type GroupsMovedEvent,
-  type PlacedDevice,
 } from '../contract.js';
 import type { InterfaceStatus } from '../connectors/connector.js';
 
@@ -46,10 +45,10 @@ export const lifecycleEvent = (
 ): OutboxItem =>
   deviceEvent(partitions, device, { type, version: 1, deviceId: device.id, timestamp: at.toISOString() });
 
-export const placedEvent = (partitions: number, tenantId: string, device: PlacedDevice, at: Date): OutboxItem =>
-  eventItem(partitions, { tenantId, type: DEVICE_PLACED, key: device.deviceId }, {
+export const placedEvent = (partitions: number, tenantId: string, deviceId: string, at: Date): OutboxItem =>
+  eventItem(partitions, { tenantId, type: DEVICE_PLACED, key: deviceId }, {
     type: DEVICE_PLACED,
-    ...device,
+    deviceId,
     timestamp: at.toISOString(),
   } satisfies DevicePlacedEvent);
 

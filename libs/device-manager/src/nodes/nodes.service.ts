@@ -105,7 +105,6 @@ export class NodesService {
   ): Promise<string> {
     const { deviceId, definition } = connector.autoRegister!(nodeId);
     const now = new Date();
-    const name = told ? told.name : `Auto-created device (${connector.id} / ${nodeId})`;
     await this.groups.ensureRoot(manager, tenantId);
     const created = (await manager.query(
       `INSERT INTO devices (tenant_id, id, name, description, default_data_stream_id, group_id, created, updated)
@@ -113,7 +112,7 @@ export class NodesService {
       [
         tenantId,
         deviceId,
-        name,
+        told ? told.name : `Auto-created device (${connector.id} / ${nodeId})`,
         told?.description ??
           `This device was auto registered by the connector [${connector.id}] with the nodeId [${nodeId}]`,
         ROOT_GROUP,
@@ -141,7 +140,7 @@ export class NodesService {
     const device = { tenantId, id: deviceId, connectors: [connector.id], groupPath: '/', tags: [] };
     await writeOutbox(manager, [
       lifecycleEvent(this.partitions, device, 'deviceCreated', now),
-      placedEvent(this.partitions, tenantId, { deviceId, name, groupPath: device.groupPath }, now),
+      placedEvent(this.partitions, tenantId, deviceId, now),
     ]);
     await countDevice(manager, tenantId, limits);
     return deviceId;
