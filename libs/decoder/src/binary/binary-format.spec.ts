@@ -123,6 +123,8 @@ describe('Binary formats', () => {
     expect(refusal(`ubyte a; //${' '.repeat(17_000)}`)).toMatch(/at most 16384/);
     expect(refusal('s{'.repeat(40))).toMatch(/at most 32 structures/);
     expect(refusal('bit;'.repeat(1001))).toMatch(/at most 1000 fields/);
+    expect(refusal(`s[_]{ ubyte ${'é'.repeat(257)}; }`)).toMatch(/at most 256 characters/);
+    expect(refusal(`ubyte ${'é'.repeat(256)};`)).toBe('');
     expect(refusal('ubyte[50001] a;')).toMatch(/from 1 to 50000/);
     expect(refusal(`ubyte[${'('.repeat(40)}1${')'.repeat(40)}] a;`)).toMatch(/at most 32 brackets/);
     expect(refusal(`ubyte[${'1+'.repeat(300)}1] a;`)).toMatch(/at most 200 operands/);

@@ -6,6 +6,8 @@ import { FIELD_TYPES, STRING_TYPES } from './field-types.js';
 export const MAX_FORMAT_LENGTH = 16 * 1024;
 const MAX_FIELDS = 1000;
 const MAX_NESTING = 32;
+/** Characters of a name: each element of an array of structures repeats it. */
+const MAX_NAME = 256;
 const MAX_INT = 2 ** 31 - 1;
 
 /** How often a field occurs: a number of times, or until the payload ends. */
@@ -215,6 +217,8 @@ class FormatParser {
 
   private nameOf(name: string, position: number): string {
     const lower = name.toLowerCase();
+    if (lower.length > MAX_NAME)
+      throw new DefinitionError(`a name is expected to have at most ${MAX_NAME} characters`, position);
     if (NAME.test(lower)) return lower;
     if (!/^\p{L}/u.test(name)) throw new DefinitionError('a name is expected to begin with a letter', position);
     const wrong = [...name].findIndex((character) => !/[\p{L}\p{Nd}_]/u.test(character));
