@@ -1,4 +1,4 @@
-import { authorizationOf, PERMISSIONS, together } from './nats-permissions.mjs';
+import { authorizationOf, PERMISSIONS } from './nats-permissions.mjs';
 
 /** Ports beside HTTP that devices and applications reach a service on. @type {Record<string, Array<{ name: string, port: number, protocol: 'TCP' | 'UDP', variable: string, encrypted: boolean }>>} */
 const PORTS = {
@@ -37,17 +37,11 @@ export function generatedFiles(services) {
     calls: CALLS[name] ?? [],
   }));
   const note = '# Made by `node tools/helm/generate.mjs` from tools/helm/nats-permissions.mjs; do not edit.\n';
-  /** @type {Record<string, import('./nats-permissions.mjs').Permissions | undefined>} */
-  const users = { migrate: undefined };
-  for (const { name } of services) {
-    const permissions = PERMISSIONS[name];
-    if (!permissions) throw new Error(`tools/helm/nats-permissions.mjs does not say what ${name} may do on the bus`);
-    users[name] = permissions;
-  }
+  const every = services.map(({ name }) => name);
+  const alone = Object.fromEntries(every.map((name) => [name, [name]]));
   return {
     'helm/orrery/files/services.json': `${JSON.stringify({ services: described }, null, 2)}\n`,
-    'helm/orrery/files/nats-authorization.conf': note + authorizationOf(users),
-    'deploy/nats-authorization.conf':
-      note + authorizationOf({ migrate: undefined, edge: together(), processing: together() }),
+    'helm/orrery/files/nats-authorization.conf': note + authorizationOf({ migrate: undefined, ...alone }),
+    'deploy/nats-authorization.conf': note + authorizationOf({ migrate: undefined, edge: every, processing: every }),
   };
 }

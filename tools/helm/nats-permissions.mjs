@@ -1,8 +1,8 @@
 /**
- * What each service may publish and subscribe to, beside what every process needs. `reads` names streams: an entry with
- * a star stands for those with one stream per partition.
+ * What each service may publish and subscribe to, beside what every process needs: it answers under its own name.
  *
  * @typedef {{ publish: string[], subscribe: string[], reads: Array<'data' | 'STAGES' | 'AUDIT'> }} Permissions
+ * `reads` names streams; `data` are those with one stream per partition.
  */
 
 const DATA = ['ready.*', 'decode.*', 'transform.*'];
@@ -11,16 +11,16 @@ const DATA = ['ready.*', 'decode.*', 'transform.*'];
 export const PERMISSIONS = {
   identity: {
     publish: ['control.apiKey', 'control.tenant', 'control.userMail', 'control.bssRule'],
-    subscribe: ['rpc.identity.*', 'control.userMail', 'control.bssRule'],
+    subscribe: ['control.userMail', 'control.bssRule'],
     reads: [],
   },
   'device-manager': {
     publish: ['events.*', 'control.device', 'control.group', 'downlink.>', 'dead.*'],
-    subscribe: ['rpc.device-manager.*'],
+    subscribe: [],
     reads: ['data'],
   },
   'audit-log': { publish: [], subscribe: [], reads: ['AUDIT'] },
-  store: { publish: [...DATA, 'rpc.store.*', 'dead.*'], subscribe: ['rpc.store.*'], reads: ['data', 'STAGES'] },
+  store: { publish: [...DATA, 'rpc.store.*', 'dead.*'], subscribe: [], reads: ['data', 'STAGES'] },
   search: {
     publish: ['rpc.store.*', 'rpc.identity.findMasterKey', 'dead.*'],
     subscribe: [],
@@ -39,7 +39,7 @@ export const PERMISSIONS = {
       'dead.*',
     ],
     // FIFOs are asked for by partition.
-    subscribe: ['rpc.routing.*', 'rpc.routing.*.*', 'control.fifo', 'fifo.wake.*', 'deliveries.wake.*'],
+    subscribe: ['rpc.routing.*.*', 'control.fifo', 'fifo.wake.*', 'deliveries.wake.*'],
     reads: ['data'],
   },
   'event-processing': {
@@ -81,10 +81,11 @@ const BUCKETS = ['KV_orrery_leases', 'KV_orrery_registry'];
 const CLOSED = [...BUCKETS, 'CONTROL', 'DEAD', 'AUDIT', 'STAGES'];
 
 /**
+ * @param {string[]} names of the services in the process
  * @param {Permissions} permissions
  * @returns {{ publish: { allow: string[], deny: string[] }, subscribe: { allow: string[] } }}
  */
-function rulesOf({ publish, subscribe, reads }) {
+function rulesOf(names, { publish, subscribe, reads }) {
   const readData = reads.includes('data');
   const named = reads.filter((stream) => stream !== 'data');
   const streams = readData ? ['*', ...named] : named;
@@ -96,6 +97,8 @@ function rulesOf({ publish, subscribe, reads }) {
         'rpc.identity.findApiKey',
         'rpc.identity.extendSession',
         'rpc.identity.removedTenants',
+        // What each service did with a message.
+        'rpc.*.journeyOf',
         '$JS.API.INFO',
         '$JS.API.STREAM.INFO.*',
         // Whoever holds the lease frees the streams of what is read.
@@ -119,7 +122,9 @@ function rulesOf({ publish, subscribe, reads }) {
           : []),
       ],
     },
-    subscribe: { allow: [...subscribe, 'control.apiKey', 'control.tenant', '_INBOX.>'] },
+    subscribe: {
+      allow: [...names.map((name) => `rpc.${name}.*`), ...subscribe, 'control.apiKey', 'control.tenant', '_INBOX.>'],
+    },
   };
 }
 
@@ -130,17 +135,17 @@ export const passwordVariable = (service) => `NATS_PASSWORD_${service.toUpperCas
  * The block `authorization` of nats-server's configuration. Passwords come from its environment; they begin with a
  * letter and hold letters and digits alone, or nats-server takes them for something else.
  *
- * @param {Record<string, Permissions | undefined>} users without permissions: may do everything
+ * @param {Record<string, string[] | undefined>} users the services that each is; undefined may do everything
  * @returns {string}
  */
 export function authorizationOf(users) {
   /** @param {string} name @param {string[]} subjects */
   const list = (name, subjects) =>
     `          ${name}: [\n${subjects.map((subject) => `            ${JSON.stringify(subject)}\n`).join('')}          ]\n`;
-  const blocks = Object.entries(users).map(([user, permissions]) => {
+  const blocks = Object.entries(users).map(([user, services]) => {
     const login = `user: ${JSON.stringify(user)}, password: $${passwordVariable(user)}`;
-    if (!permissions) return `    { ${login} }\n`;
-    const { publish, subscribe } = rulesOf(permissions);
+    if (!services) return `    { ${login} }\n`;
+    const { publish, subscribe } = rulesOf(services, together(services));
     return `    {
       ${login}
       permissions: {
@@ -157,9 +162,13 @@ ${list('allow', subscribe.allow)}        }
   return `authorization {\n  users: [\n${blocks.join('')}  ]\n}\n`;
 }
 
-/** @returns {Permissions} of a process that runs several services */
-export function together() {
-  const all = Object.values(PERMISSIONS);
+/** @param {string[]} services @returns {Permissions} of a process with these */
+function together(services) {
+  const all = services.map((name) => {
+    const permissions = PERMISSIONS[name];
+    if (!permissions) throw new Error(`tools/helm/nats-permissions.mjs does not say what ${name} may do on the bus`);
+    return permissions;
+  });
   return {
     publish: [...new Set(all.flatMap(({ publish }) => publish))],
     subscribe: [...new Set(all.flatMap(({ subscribe }) => subscribe))],

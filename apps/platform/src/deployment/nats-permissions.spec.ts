@@ -6,12 +6,13 @@ import { connectNats, controlSubject, defineRpc, type Rpc } from '@orrery/core/b
 import * as auth from '@orrery/core/auth';
 import { Database } from '@orrery/core/database';
 import { encodeEntry } from '@orrery/core/messages';
+import type { Service, ServiceRoles } from '@orrery/core/service';
 import * as tenants from '@orrery/core/tenants';
 import { apiClient, type ApiClient, type Backend, eventually, startBackend } from '@orrery/core/testing';
 import * as deviceManagerContract from '@orrery/device-manager/contract';
 import { bootstrap, identity } from '@orrery/identity';
 import * as identityContract from '@orrery/identity/contract';
-import { mqttPorts } from '@orrery/mqtt-connector';
+import { mqttConnector, mqttPorts } from '@orrery/mqtt-connector';
 import * as routingContract from '@orrery/routing/contract';
 import * as storeContract from '@orrery/store/contract';
 import { CHART } from '../../../../tools/helm/chart.mjs';
@@ -19,189 +20,243 @@ import { passwordVariable, PERMISSIONS } from '../../../../tools/helm/nats-permi
 import { startNats } from '../../../../tools/services/nats.mjs';
 import { services } from '../services.js';
 
-// Every service in a process of its own, as its own user of NATS: what the chart lets it do is what it needs.
+// What the chart and deploy/ let each process do on the bus is what it needs: each as its own user of a real server.
 
 const API_KEY = 'the-key-of-the-first-tenant';
-const FILE = join(CHART, 'files/nats-authorization.conf');
-const passwords = Object.fromEntries(
-  ['migrate', ...services.map(({ name }) => name)].map((user) => [passwordVariable(user), `p${user.length}x${user}1`]),
-);
 
-let dataDir: string;
-let nats: Awaited<ReturnType<typeof startNats>>;
-let backend: Backend;
-const apis = new Map<string, ApiClient>();
-let mqttPort: number;
-const clients: MqttClient[] = [];
+interface Process {
+  user: string;
+  services: Service[];
+  roles?: ServiceRoles;
+}
+interface Installation {
+  backend: Backend;
+  /** By name of the service. */
+  apis: Map<string, ApiClient>;
+  clients: MqttClient[];
+  mqttPort: number;
+  urlOf(user: string): string;
+  /** What the server refused. */
+  violations(): Promise<string[]>;
+  stop(): Promise<void>;
+}
 
-const urlOf = (user: string): string => {
-  const url = new URL(nats.url);
-  url.username = user;
-  url.password = passwords[passwordVariable(user)]!;
-  return url.href;
-};
-const natsLog = (): Promise<string> => readFile(join(dataDir, 'logs/nats.log'), 'utf8');
-const violations = async (): Promise<string[]> =>
-  (await natsLog()).split('\n').filter((line) => line.includes('Violation'));
-
-beforeAll(async () => {
-  dataDir = await mkdtemp(join(tmpdir(), 'orrery-nats-users-'));
-  nats = await startNats({
+/** @param file with the users, and their passwords as variables. */
+async function install(file: string, processes: Process[]): Promise<Installation> {
+  const authorization = await readFile(join(CHART, '../..', file), 'utf8');
+  const users = [...authorization.matchAll(/user: "(.*?)"/g)].map(([, user]) => user!);
+  const passwords = Object.fromEntries(users.map((user, i) => [passwordVariable(user), `p${i}x${user.length}`]));
+  const dataDir = await mkdtemp(join(tmpdir(), 'orrery-nats-users-'));
+  const nats = await startNats({
     dataDir,
     env: { ...process.env, ...passwords },
     log: () => undefined,
     password: passwords[passwordVariable('migrate')]!,
-    users: { user: 'migrate', authorization: await readFile(FILE, 'utf8') },
+    users: { user: 'migrate', authorization },
   });
-  backend = await startBackend(services, { NATS_URL: urlOf('migrate') });
+  const urlOf = (user: string): string => {
+    const url = new URL(nats.url);
+    url.username = user;
+    url.password = passwords[passwordVariable(user)]!;
+    return url.href;
+  };
+  const backend = await startBackend(services, { NATS_URL: urlOf('migrate') });
+  const installation: Installation = {
+    backend,
+    apis: new Map(),
+    clients: [],
+    mqttPort: 0,
+    urlOf,
+    violations: async () =>
+      (await readFile(join(dataDir, 'logs/nats.log'), 'utf8')).split('\n').filter((line) => line.includes('Violation')),
+    async stop() {
+      for (const client of installation.clients) client.end(true);
+      await backend.stop();
+      await nats.stop();
+      await rm(dataDir, { recursive: true, force: true });
+    },
+  };
   const database = await Database.connect({ url: backend.config.DATABASE_URL, schema: identity.schema!, poolSize: 1 });
   await bootstrap(database, { ORRERY_BOOTSTRAP_LOGIN: 'admin', ORRERY_BOOTSTRAP_API_KEY: API_KEY });
   await database.close();
-  for (const service of services) {
-    const { url, app } = await backend.boot([service], undefined, { NATS_URL: urlOf(service.name) });
-    apis.set(service.name, apiClient(url, API_KEY));
-    if (service.name === 'mqtt-connector') mqttPort = mqttPorts(app).tls;
+  for (const { user, services: part, roles } of processes) {
+    const { url, app } = await backend.boot(part, roles, { NATS_URL: urlOf(user) });
+    if (roles?.api === false) continue;
+    for (const { name } of part) installation.apis.set(name, apiClient(url, API_KEY));
+    if (part.includes(mqttConnector)) installation.mqttPort = mqttPorts(app).tls;
   }
-});
-afterAll(async () => {
-  for (const client of clients) client.end(true);
-  await backend?.stop();
-  await nats?.stop();
-  await rm(dataDir, { recursive: true, force: true });
-});
+  return installation;
+}
 
-async function connect(username: string, clientId: string): Promise<MqttClient> {
-  const client = await connectAsync(`mqtts://localhost:${mqttPort}`, {
+async function connect(installation: Installation, username: string, clientId: string): Promise<MqttClient> {
+  const client = await connectAsync(`mqtts://localhost:${installation.mqttPort}`, {
     username,
     password: API_KEY,
     clientId,
     rejectUnauthorized: false,
     reconnectPeriod: 0,
   });
-  clients.push(client);
+  installation.clients.push(client);
   return client;
 }
-const post = async (service: string, path: string, body: object): Promise<{ id: string }> => {
+const post = async ({ apis }: Installation, service: string, path: string, body: object): Promise<{ id: string }> => {
   const answer = await apis.get(service)!.post<{ id: string }>(path, body);
   if (answer.status >= 300) throw new Error(`${path}: ${answer.status} ${JSON.stringify(answer.body)}`);
   return answer.body;
 };
 
-it('lets messages take every way that there is', async () => {
-  await post('routing', '/api/v0/topics/fifo', { name: 'all' });
-  await post('routing', '/api/v1/event2action/actionPolicies', {
-    name: 'all',
-    enabled: true,
-    triggers: { dataMessage: { version: 1 } },
-    actions: { fifoPublish: [{ fifoName: 'all' }] },
+describe.each<{ title: string; file: string; processes: Process[] }>([
+  {
+    title: 'a process for each service',
+    file: 'helm/orrery/files/nats-authorization.conf',
+    processes: services.map((service) => ({ user: service.name, services: [service] })),
+  },
+  {
+    title: 'edge and processing',
+    file: 'deploy/nats-authorization.conf',
+    processes: [
+      { user: 'edge', services, roles: { api: true, worker: false } },
+      { user: 'processing', services, roles: { api: false, worker: true } },
+    ],
+  },
+])('with $title', ({ file, processes }) => {
+  let installation: Installation;
+  beforeAll(async () => {
+    installation = await install(file, processes);
   });
-  await post('decoder', '/api/v0/decoders/binary', {
-    encoding: 'twointegers',
-    format: 'int pressure;int temperature;',
-    enabled: true,
-  });
-  await post('pipeline', '/api/v0/pipelines', {
-    name: 'away',
-    enabled: true,
-    priorityLevel: 1,
-    filter: { tags: [['piped']] },
-    // Nobody answers there: the message goes on as it is.
-    steps: [{ type: 'externalTransformation', url: 'https://nowhere.invalid/' }],
-  });
-  await post('device-manager', '/api/v1/deviceMgt/groups', { pathNode: 'g' });
-  const rules = '/api/v0/eventprocessing';
-  const { id } = await post('event-processing', `${rules}/matching-rule`, {
-    name: 'hot',
-    enabled: true,
-    dataPredicate: { '>': [{ var: 'value.temp' }, 50] },
-  });
-  await post('event-processing', `${rules}/firing-rule`, {
-    name: 'hot',
-    enabled: true,
-    matchingRuleIds: [id],
-    firingType: 'ALWAYS',
-  });
+  afterAll(() => installation?.stop());
 
-  const application = await connect('application', 'app');
-  const consumed: string[] = [];
-  application.on('message', (_, payload) => consumed.push(payload.toString()));
-  await application.subscribeAsync('fifo/all', { qos: 1 });
-  const device = await connect('json+device', 'urn:lo:nsid:mqtt:d1');
-  let sent = 0;
-  // Until filters of stages have reached the connector.
-  await eventually(async () => {
-    const value = { payload: '000003F5000000DD', temp: 99, n: ++sent };
-    await device.publishAsync(
-      'dev/data',
-      JSON.stringify({ value, metadata: { encoding: 'twointegers' }, tags: ['piped'] }),
-      { qos: 1 },
-    );
-    return consumed.some((body) => body.includes('"pressure":1013'));
-  }, 30_000);
-  await apis.get('store')!.post('/api/v0/data/streams/injected', { value: { temp: 1 } });
-  await eventually(() => consumed.some((body) => body.includes('"injected"')));
-  await application.publishAsync('fifo/all', JSON.stringify({ direct: true }), { qos: 1 });
-  await eventually(() => consumed.some((body) => body.includes('"direct"')));
-  await eventually(async () => {
-    const { body } = await apis.get('store')!.get<unknown[]>('/api/v0/data/streams/urn:lo:nsid:mqtt:d1?limit=100');
-    return body.length >= sent;
-  });
-  await eventually(async () => {
-    const query = { size: 0, query: { exists: { field: 'streamId' } } };
-    const { status, body } = await apis.get('search')!.post<{ hits: { total: number } }>('/api/v0/data/search', query);
-    return status === 200 && body.hits.total >= sent;
-  });
-  await eventually(async () => {
-    const { body } = await apis
-      .get('device-manager')!
-      .get<{ interfaces: Array<{ status: string }> }>('/api/v1/deviceMgt/devices/urn:lo:nsid:mqtt:d1');
-    return body.interfaces?.[0]?.status === 'ONLINE';
-  });
-  // What is refused is audited.
-  await device.publishAsync('dev/data', 'no JSON', { qos: 1 });
-  await eventually(async () => {
-    const { body } = await apis.get('audit-log')!.get<unknown[]>('/api/v0/auditlog/messages?level=error');
-    return body.length > 0;
-  });
-  // The same client again: the other session is told to end.
-  await connect('json+device', 'urn:lo:nsid:mqtt:d1');
-  // Connectors in connector mode take requests of every tenant and kind.
-  const connector = await connect('connector', 'adapter');
-  await connector.subscribeAsync('connector/v1/requests/command', { qos: 1 });
-  await connector.publishAsync('connector/v1/nodes/n1/data', JSON.stringify({ value: { a: 1 } }), { qos: 1 });
-  await eventually(async () => {
-    const { body } = await apis.get('store')!.get<unknown[]>('/api/v0/data/streams/urn:lo:nsid:x-connector:n1');
-    return body.length === 1;
-  });
-  // Streams are freed of what all have read: by whoever holds the lease, as often as leases are renewed.
-  const connection = await connectNats(urlOf('migrate'), 'test');
-  try {
-    await eventually(async () => {
-      const answer = await connection.request('$JS.API.STREAM.LIST', '{"subject":"ready.*"}');
-      const { streams } = answer.json<{ streams: Array<{ state: { first_seq: number } }> }>();
-      return streams.some(({ state }) => state.first_seq > 1);
+  it('lets messages take every way that there is', async () => {
+    await post(installation, 'routing', '/api/v0/topics/fifo', { name: 'all' });
+    await post(installation, 'routing', '/api/v1/event2action/actionPolicies', {
+      name: 'all',
+      enabled: true,
+      triggers: { dataMessage: { version: 1 } },
+      actions: { fifoPublish: [{ fifoName: 'all' }] },
     });
-  } finally {
-    await connection.close();
-  }
-  expect(await violations()).toEqual([]);
-});
+    await post(installation, 'decoder', '/api/v0/decoders/binary', {
+      encoding: 'twointegers',
+      format: 'int pressure;int temperature;',
+      enabled: true,
+    });
+    await post(installation, 'pipeline', '/api/v0/pipelines', {
+      name: 'away',
+      enabled: true,
+      priorityLevel: 1,
+      filter: { tags: [['piped']] },
+      // Nobody answers there: the message goes on as it is.
+      steps: [{ type: 'externalTransformation', url: 'https://nowhere.invalid/' }],
+    });
+    await post(installation, 'device-manager', '/api/v1/deviceMgt/groups', { pathNode: 'g' });
+    const rules = '/api/v0/eventprocessing';
+    const { id } = await post(installation, 'event-processing', `${rules}/matching-rule`, {
+      name: 'hot',
+      enabled: true,
+      dataPredicate: { '>': [{ var: 'value.temp' }, 50] },
+    });
+    await post(installation, 'event-processing', `${rules}/firing-rule`, {
+      name: 'hot',
+      enabled: true,
+      matchingRuleIds: [id],
+      firingType: 'ALWAYS',
+    });
 
-it('lets every service forget a tenant', async () => {
-  await backend.query(`INSERT INTO identity.removed_tenants (id, removed) VALUES ('gone', now() - interval '90 days')`);
-  const connection = await connectNats(urlOf('identity'), 'test');
-  connection.publish('control.tenant', encodeEntry([{ header: '{}', body: '{}' }]));
-  await connection.flush();
-  await connection.close();
-  await eventually(async () => {
-    for (const { schema } of services)
-      if (schema) {
-        const rows = await backend.query<{ seq: string }>(`SELECT seq FROM ${schema.name}.tenant_removal`);
-        if (Number(rows[0]!.seq) === 0) return false;
-      }
-    return true;
-  }, 30_000);
-  expect(await violations()).toEqual([]);
+    const application = await connect(installation, 'application', 'app');
+    const consumed: string[] = [];
+    application.on('message', (_, payload) => consumed.push(payload.toString()));
+    await application.subscribeAsync('fifo/all', { qos: 1 });
+    const device = await connect(installation, 'json+device', 'urn:lo:nsid:mqtt:d1');
+    let sent = 0;
+    // Until filters of stages have reached the connector.
+    await eventually(async () => {
+      const value = { payload: '000003F5000000DD', temp: 99, n: ++sent };
+      await device.publishAsync(
+        'dev/data',
+        JSON.stringify({ value, metadata: { encoding: 'twointegers' }, tags: ['piped'] }),
+        { qos: 1 },
+      );
+      return consumed.some((body) => body.includes('"pressure":1013'));
+    }, 30_000);
+    await installation.apis.get('store')!.post('/api/v0/data/streams/injected', { value: { temp: 1 } });
+    await eventually(() => consumed.some((body) => body.includes('"injected"')));
+    await application.publishAsync('fifo/all', JSON.stringify({ direct: true }), { qos: 1 });
+    await eventually(() => consumed.some((body) => body.includes('"direct"')));
+    await eventually(async () => {
+      const { body } = await installation.apis
+        .get('store')!
+        .get<unknown[]>('/api/v0/data/streams/urn:lo:nsid:mqtt:d1?limit=100');
+      return body.length >= sent;
+    });
+    await eventually(async () => {
+      const query = { size: 0, query: { exists: { field: 'streamId' } } };
+      const { status, body } = await installation.apis
+        .get('search')!
+        .post<{ hits: { total: number } }>('/api/v0/data/search', query);
+      return status === 200 && body.hits.total >= sent;
+    });
+    await eventually(async () => {
+      const { body } = await installation.apis
+        .get('device-manager')!
+        .get<{ interfaces: Array<{ status: string }> }>('/api/v1/deviceMgt/devices/urn:lo:nsid:mqtt:d1');
+      return body.interfaces?.[0]?.status === 'ONLINE';
+    });
+    // What is refused is audited.
+    await device.publishAsync('dev/data', 'no JSON', { qos: 1 });
+    await eventually(async () => {
+      const { body } = await installation.apis
+        .get('audit-log')!
+        .get<unknown[]>('/api/v0/auditlog/messages?level=error');
+      return body.length > 0;
+    });
+    // The same client again: the other session is told to end.
+    await connect(installation, 'json+device', 'urn:lo:nsid:mqtt:d1');
+    // Connectors in connector mode take requests of every tenant and kind.
+    const connector = await connect(installation, 'connector', 'adapter');
+    await connector.subscribeAsync('connector/v1/requests/command', { qos: 1 });
+    await connector.publishAsync('connector/v1/nodes/n1/data', JSON.stringify({ value: { a: 1 } }), { qos: 1 });
+    await eventually(async () => {
+      const { body } = await installation.apis
+        .get('store')!
+        .get<unknown[]>('/api/v0/data/streams/urn:lo:nsid:x-connector:n1');
+      return body.length === 1;
+    });
+    // Streams are freed of what all have read: by whoever holds the lease, as often as leases are renewed.
+    const connection = await connectNats(installation.urlOf('migrate'), 'test');
+    try {
+      await eventually(async () => {
+        const answer = await connection.request('$JS.API.STREAM.LIST', '{"subject":"ready.*"}');
+        const { streams } = answer.json<{ streams: Array<{ state: { first_seq: number } }> }>();
+        return streams.some(({ state }) => state.first_seq > 1);
+      });
+    } finally {
+      await connection.close();
+    }
+    expect(await installation.violations()).toEqual([]);
+  });
+
+  it('lets every service forget a tenant', async () => {
+    await installation.backend.query(
+      `INSERT INTO identity.removed_tenants (id, removed) VALUES ('gone', now() - interval '90 days')`,
+    );
+    const connection = await connectNats(
+      installation.urlOf(processes.at(-1)!.user === 'processing' ? 'processing' : 'identity'),
+      'test',
+    );
+    connection.publish('control.tenant', encodeEntry([{ header: '{}', body: '{}' }]));
+    await connection.flush();
+    await connection.close();
+    await eventually(async () => {
+      for (const { schema } of services)
+        if (schema) {
+          const rows = await installation.backend.query<{ seq: string }>(
+            `SELECT seq FROM ${schema.name}.tenant_removal`,
+          );
+          if (Number(rows[0]!.seq) === 0) return false;
+        }
+      return true;
+    }, 30_000);
+    expect(await installation.violations()).toEqual([]);
+  });
 });
 
 /** True when one of the patterns of NATS covers the subject, which may be a pattern itself. */
@@ -238,7 +293,8 @@ it('knows every question and every change that a service asks, answers, tells or
   const refused: string[] = [];
   for (const { name } of services) {
     const source = await sourcesOf(name);
-    const { publish, subscribe } = PERMISSIONS[name]!;
+    const { publish } = PERMISSIONS[name]!;
+    const subscribe = [...PERMISSIONS[name]!.subscribe, `rpc.${name}.*`];
     const constants = new Map(
       [...source.matchAll(/const (\w+_CONTROL) = '(\w+)'/g)].map(([, constant, kind]) => [constant!, kind!]),
     );
@@ -264,6 +320,12 @@ it('knows every question and every change that a service asks, answers, tells or
 });
 
 describe('refuses', () => {
+  let installation: Installation;
+  beforeAll(async () => {
+    installation = await install('helm/orrery/files/nats-authorization.conf', []);
+  });
+  afterAll(() => installation.stop());
+
   it.each([
     ['store', controlSubject('apiKey'), 'to say that a key changed'],
     ['search', 'ready.0', 'to make messages'],
@@ -277,12 +339,12 @@ describe('refuses', () => {
     ['identity', '$JS.API.CONSUMER.CREATE.READY_0.mine', 'to read messages'],
     ['routing', '$JS.API.STREAM.PURGE.AUDIT', 'to purge the audit log'],
   ])('%s on %s: %s', async (user, subject) => {
-    const before = (await violations()).length;
-    const connection = await connectNats(urlOf(user), 'test');
+    const before = (await installation.violations()).length;
+    const connection = await connectNats(installation.urlOf(user), 'test');
     connection.publish(subject, '{}');
     await connection.flush().catch(() => undefined);
     await connection.close();
-    const line = await eventually(async () => (await violations()).slice(before)[0]);
+    const line = await eventually(async () => (await installation.violations()).slice(before)[0]);
     expect(line).toContain(`Publish Violation`);
     expect(line).toContain(subject);
   });
@@ -293,17 +355,17 @@ describe('refuses', () => {
     ['mqtt-connector', 'control.>', 'to listen to changes that are not for it'],
     ['search', 'ready.*', 'to take messages without a position'],
   ])('%s on %s: %s', async (user, subject) => {
-    const before = (await violations()).length;
-    const connection = await connectNats(urlOf(user), 'test');
+    const before = (await installation.violations()).length;
+    const connection = await connectNats(installation.urlOf(user), 'test');
     connection.subscribe(subject, { callback: () => undefined });
     await connection.flush().catch(() => undefined);
     await connection.close();
-    const line = await eventually(async () => (await violations()).slice(before)[0]);
+    const line = await eventually(async () => (await installation.violations()).slice(before)[0]);
     expect(line).toContain('Subscription Violation');
   });
 
   it('whoever has no password, or that of another service', async () => {
-    const url = new URL(urlOf('store'));
+    const url = new URL(installation.urlOf('store'));
     url.username = 'identity';
     await expect(connectNats(url.href, 'test')).rejects.toThrow(/Authorization/i);
     await expect(connectNats(`nats://${url.host}`, 'test')).rejects.toThrow(/Authorization/i);
