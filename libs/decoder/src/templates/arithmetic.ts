@@ -6,6 +6,8 @@ import { DecodingError, DefinitionError } from '../decoding.js';
 export interface Arithmetic {
   /** Names of the fields, in the order of their tags. */
   fields: string[];
+  /** What an evaluation costs, in steps of templates. */
+  steps: number;
   /**
    * @param values values of the fields. Text that is a number counts as one.
    * @throws DecodingError when a value is no number, or the result is none.
@@ -16,6 +18,9 @@ export interface Arithmetic {
 /** Most characters and fields of an expression: it is parsed by recursion. */
 const MAX_LENGTH = 1000;
 const MAX_FIELDS = 100;
+/** Steps that a field costs, and characters that count as one. */
+const FIELD_STEPS = 4;
+const STEP_LENGTH = 8;
 
 /**
  * Compiles what is wholly an expression.
@@ -30,6 +35,7 @@ export function compileArithmetic(tokens: Token[]): Arithmetic {
   const compute = compile(parse(text, at), at);
   return {
     fields,
+    steps: FIELD_STEPS * (1 + fields.length) + text.length / STEP_LENGTH,
     evaluate(values) {
       const result = compute(values.map((value, i) => numberOf(fields[i]!, value)));
       if (Number.isFinite(result)) return result;

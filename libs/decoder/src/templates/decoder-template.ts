@@ -1,4 +1,5 @@
-import { type DecodedFields, DefinitionError } from '../decoding.js';
+import { TemplateError } from '@orrery/core/templates';
+import { type DecodedFields, DecodingError, DefinitionError } from '../decoding.js';
 import { Output } from './output.js';
 import { TemplateReader } from './template-reader.js';
 
@@ -23,5 +24,13 @@ export function compileDecoderTemplate(text: string): DecoderTemplate {
   if (text.length > MAX_TEMPLATE)
     throw new DefinitionError(`a template has at most ${MAX_TEMPLATE} characters`, MAX_TEMPLATE);
   const value = new TemplateReader(text).read();
-  return { render: (fields, output = new Output()) => value(fields, output) as DecodedFields };
+  return {
+    render(fields, output = new Output()) {
+      try {
+        return value(fields, output) as DecodedFields;
+      } catch (error) {
+        throw error instanceof TemplateError ? new DecodingError(error.message) : error;
+      }
+    },
+  };
 }

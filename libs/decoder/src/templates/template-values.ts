@@ -41,7 +41,10 @@ export function compileUnquoted(text: string, positionOf: PositionOf): Value {
     if (tokens.length === 1 && tokens[0]!.kind === 'name') return field(tokens[0]!.name);
     const arithmetic = compileArithmetic(tokens);
     const values = valuesOf(arithmetic);
-    return (fields, output) => output.add(arithmetic.evaluate(values(fields)));
+    return (fields, output) => {
+      output.work.spend(arithmetic.steps);
+      return output.add(arithmetic.evaluate(values(fields)));
+    };
   });
 }
 
@@ -69,6 +72,7 @@ function numberOrText(lookup: (fields: DecodedFields) => unknown, render: Value)
 function resultOrText(arithmetic: Arithmetic, render: Value): Value {
   const valuesIn = valuesOf(arithmetic);
   return (fields, output) => {
+    output.work.spend(arithmetic.steps);
     const values = valuesIn(fields);
     // An absent field must not become text: the evaluation refuses it.
     return values.every((value) => isNumeric(value) || value === undefined || value === null)
@@ -117,13 +121,7 @@ const FUNCTIONS: Record<string, SectionFunction> = {
 
 function compileRendering(text: string): Value {
   const template = compileTemplate(text, { functions: FUNCTIONS, stringify: jsonText });
-  return (fields, output) => {
-    try {
-      return output.add(template.render(fields, output.work));
-    } catch (error) {
-      throw error instanceof TemplateError ? new DecodingError(error.message) : error;
-    }
-  };
+  return (fields, output) => output.add(template.render(fields, output.work));
 }
 
 /** Errors of a piece of the template name their place in the whole. */

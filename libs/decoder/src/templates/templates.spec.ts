@@ -220,7 +220,10 @@ describe('templates of decoders', () => {
     );
     expect(() => render(many('{{zeros}}*2'), fields)).toThrow(/no number/);
     expect(() => render(many('{{named}}'), fields)).toThrow(/more than 2097152 characters/);
-    // The items of a split payload share what it may take.
+    // The items of a split payload share what it may take, and expressions count.
+    const sums = compileDecoderTemplate(many('{{n}}+{{n}}*2'));
+    const items = new Output();
+    expect(() => Array.from({ length: 1000 }, () => sums.render({ n: 1 }, items))).toThrow(/too long/);
     const output = new Output();
     const half = compileDecoderTemplate(many('"{{#list}}{{list.length}}{{/list}}"'));
     expect(() => Array.from({ length: 1000 }, () => half.render(fields, output))).toThrow(/too long/);
