@@ -1,3 +1,4 @@
+export { coreMigrations } from './core.migrations.js';
 export { Database, driverClient, migrate, type DatabaseOptions, type Schema } from './database.js';
 export { copyRows } from './copy.js';
 export { outboxChannel, writeOutbox, type OutboxItem } from './outbox.js';
