@@ -259,6 +259,7 @@ const hex = (): string => randomBytes(12).toString('hex');
 
 /** Identifiers like those of tenant A that nobody has. */
 const strange: Things = {
+  activityRuleId: randomUUID(),
   apiKeyId: hex(),
   certificateId: hex(),
   contextKey: 'context-of-nobody',
@@ -352,6 +353,16 @@ async function fill({ api, apiKey, tenantId, login, session }: Customer): Promis
   const messageId = await eventually(
     async () => (await api.get<Json[]>(`/api/v0/data/streams/${streamId}`)).body[0]?.['id'] as string | undefined,
   );
+  // After all activity of the device: its state stays as it is.
+  const activityRule = await make(`${rules}/activity/rules`, {
+    name: 'activity-of-a',
+    enabled: true,
+    silentPolicy: { duration: 'P1D' },
+    targets: { deviceIds: [deviceId] },
+  });
+  await eventually(
+    async () => (await api.get<Json[]>(`${rules}/activity/states?deviceId=${deviceId}`)).body.length === 1,
+  );
   const reindexings = '/api/v1/data/search/reindexings';
   const reindexing = await make(reindexings, {});
   const firingGuardId = await eventually(
@@ -375,6 +386,7 @@ async function fill({ api, apiKey, tenantId, login, session }: Customer): Promis
   ).body;
   expect(login).toBeDefined();
   return {
+    activityRuleId: activityRule['id'] as string,
     apiKeyId: keys.body.data.find(({ masterKey }) => !masterKey)!.id,
     certificateId: certificate['id'] as string,
     contextKey,

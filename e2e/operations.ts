@@ -2,6 +2,7 @@ import type { AccountType, Role } from '@orrery/core/auth';
 
 /** Identifiers of what a tenant owns; those of a stranger that owns nothing are unknown everywhere. */
 export interface Things {
+  activityRuleId: string;
   apiKeyId: string;
   certificateId: string;
   contextKey: string;
@@ -144,6 +145,12 @@ const backtest: Operation = {
   body: () => ({ from: '2026-01-01T00:00:00Z' }),
   stranger: 'absent',
 };
+const activityRuleOf = ({ deviceId }: Things): object => ({
+  name: newcomer(),
+  enabled: true,
+  silentPolicy: { duration: 'P1D' },
+  targets: { deviceIds: [deviceId] },
+});
 const guardsOf = ({ firingRuleId }: Things): object => ({ firingRuleId });
 const eventProcessing = {
   ...ofRules('matching-rule', 'matchingRuleId', matchingRuleOf),
@@ -164,6 +171,17 @@ const eventProcessing = {
   [`POST ${RULES}/stateprocessing-rule/test`]: {
     roles: ['DATA_PROCESSING_R'],
     body: ({ contextKey }) => ({ data: {}, stateProcessingFunction: { ctx: contextKey } }),
+    stranger: 'own',
+  },
+  ...ofRules('activity/rules', 'activityRuleId', activityRuleOf),
+  [`GET ${RULES}/activity/states`]: {
+    roles: ['DATA_PROCESSING_R'],
+    query: ({ activityRuleId, deviceId }) => `activityRuleId=${activityRuleId}&deviceId=${deviceId}`,
+    stranger: 'own',
+  },
+  [`PUT ${RULES}/activity/states/mute`]: {
+    roles: ['DATA_PROCESSING_W'],
+    body: ({ activityRuleId, deviceId }) => ({ nextAlarmOrder: 'MUTE', activityRuleId, deviceId }),
     stranger: 'own',
   },
   [`GET ${RULES}/firing-guard`]: { roles: ['DATA_PROCESSING_R'], stranger: 'own' },
