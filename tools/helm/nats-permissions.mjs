@@ -20,7 +20,8 @@ export const PERMISSIONS = {
     reads: ['data'],
   },
   'audit-log': { publish: [], subscribe: [], reads: ['AUDIT'] },
-  store: { publish: [...DATA, 'rpc.store.*', 'dead.*'], subscribe: [], reads: ['data', 'STAGES'] },
+  // The journey of a message is asked of those that it came by.
+  store: { publish: [...DATA, 'rpc.store.*', 'rpc.*.journeyOf', 'dead.*'], subscribe: [], reads: ['data', 'STAGES'] },
   search: {
     publish: ['rpc.store.*', 'rpc.identity.findMasterKey', 'dead.*'],
     subscribe: [],

@@ -1,4 +1,6 @@
+import { JourneyAnswers } from '@orrery/core/journey';
 import type { Service } from '@orrery/core/service';
+import { journeySteps } from './messages/journey.js';
 import { MessagesController } from './messages/messages.controller.js';
 import { MessagesReader } from './messages/messages.reader.js';
 import { MessagesService } from './messages/messages.service.js';
@@ -17,18 +19,25 @@ export const auditLog: Service = {
     return {
       controllers: [MessagesController],
       providers: [{ token: MessagesService, value: new MessagesService(database) }],
-      running: roles.worker
-        ? [
-            {
-              async start() {
-                const retention = { name: 'audit-log.retention', everyMs: HOUR_MS, run: () => deleteExpired(database) };
-                await jobs.repeat(retention);
-                await reader.start();
+      running: [
+        new JourneyAnswers(bus, 'audit-log', (question) => journeySteps(database, question)),
+        ...(roles.worker
+          ? [
+              {
+                async start() {
+                  const retention = {
+                    name: 'audit-log.retention',
+                    everyMs: HOUR_MS,
+                    run: () => deleteExpired(database),
+                  };
+                  await jobs.repeat(retention);
+                  await reader.start();
+                },
+                stop: () => reader.stop(),
               },
-              stop: () => reader.stop(),
-            },
-          ]
-        : [],
+            ]
+          : []),
+      ],
     };
   },
 };

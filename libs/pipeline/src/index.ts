@@ -1,7 +1,10 @@
+import { JourneyAnswers } from '@orrery/core/journey';
 import { Secrets } from '@orrery/core/secrets';
 import type { Service } from '@orrery/core/service';
 import type { WebhookRules } from '@orrery/core/webhooks';
+import { SERVICE } from './contract.js';
 import { Pipelines1700001000000 } from './migrations.js';
+import { journeySteps } from './pipelines/journey.js';
 import { Pipeline } from './pipelines/pipeline.entity.js';
 import { PipelinesController } from './pipelines/pipelines.controller.js';
 import { PipelinesService } from './pipelines/pipelines.service.js';
@@ -21,9 +24,12 @@ export const pipelineWith = (rules: WebhookRules): Service => ({
     return {
       controllers: [PipelinesController],
       providers: [{ token: PipelinesService, value: service }],
-      running: roles.worker
-        ? [new TransformationStage(bus, { database, audit, webhooks, pipelines, rules, logger })]
-        : [],
+      running: [
+        new JourneyAnswers(bus, SERVICE, (question) => journeySteps(database, question)),
+        ...(roles.worker
+          ? [new TransformationStage(bus, { database, audit, webhooks, pipelines, rules, logger })]
+          : []),
+      ],
     };
   },
 });

@@ -4,6 +4,7 @@ import { ActionPoliciesService } from './action-policies/action-policies.service
 import { ActionPolicy } from './action-policies/action-policy.entity.js';
 import { Backtests } from './backtest/backtests.js';
 import { serveRpc } from '@orrery/core/bus';
+import { JourneyAnswers } from '@orrery/core/journey';
 import { Secrets } from '@orrery/core/secrets';
 import { ActionStore } from './actions/action-store.js';
 import { PreparedActions } from './actions/prepared-action.js';
@@ -15,6 +16,8 @@ import { pushing } from './deliveries/pushes.js';
 import { Sender } from './deliveries/sender.js';
 import { TenantLimits } from './deliveries/tenant-limits.js';
 import { texting } from './deliveries/texting.js';
+import { DeliveryAttempts1700001001000 } from './deliveries/attempts.migration.js';
+import { forgetAttempts, journeySteps } from './deliveries/attempts.js';
 import { SmsController } from './sms/sms.controller.js';
 import { SmsQueue } from './sms/sms-queue.js';
 import { Dispatcher } from './dispatcher/dispatcher.js';
@@ -34,7 +37,12 @@ export const routing: Service = {
   schema: {
     name: 'routing',
     entities: [Fifo, ActionPolicy],
-    migrations: [Fifos1700000500000, ActionPolicies1700000510000, Deliveries1700001000500],
+    migrations: [
+      Fifos1700000500000,
+      ActionPolicies1700000510000,
+      Deliveries1700001000500,
+      DeliveryAttempts1700001001000,
+    ],
     owned: { fifo_messages: 'fifo_id IN (SELECT id FROM fifos WHERE tenant_id = $1)' },
   },
   restPaths: ['/api/v0/topics', '/api/v1/event2action'],
@@ -70,6 +78,7 @@ export const routing: Service = {
           run: async () => {
             await removeRetired(database);
             await sms.removeOld();
+            await forgetAttempts(database);
           },
         });
       },
@@ -104,6 +113,7 @@ export const routing: Service = {
           ? [repeated, dispatcher, sender, new Router(bus, database, audit, policies, wakes, sender)]
           : []),
         answering,
+        new JourneyAnswers(bus, 'routing', (question) => journeySteps(database, question)),
         new FifoPublishing(bus, database, audit, wakes),
       ],
     };

@@ -1,10 +1,13 @@
+import { JourneyAnswers } from '@orrery/core/journey';
 import { limitOf } from '@orrery/core/limits';
 import type { Service } from '@orrery/core/service';
+import { SERVICE } from './contract.js';
 import { elasticsearchClient } from './elasticsearch/client.js';
 import { ElasticsearchEngine } from './elasticsearch/elasticsearch-engine.js';
 import { EmbeddedEngine } from './embedded/index.js';
 import { FieldRegistry } from './fields/index.js';
 import { Indexer } from './indexing/indexer.js';
+import { journeySteps } from './indexing/journey.js';
 import { messagesReader } from './indexing/messages.reader.js';
 import { migrations } from './migrations.js';
 import { Reindexer } from './reindexing/reindexer.js';
@@ -52,6 +55,7 @@ export const search: Service = {
       removeTenant: (tenantId) => engine.removeTenant(tenantId),
       running: [
         { start: async () => undefined, stop: async () => client?.close() },
+        new JourneyAnswers(bus, SERVICE, (question) => journeySteps(engine, question)),
         ...(roles.worker
           ? [
               {

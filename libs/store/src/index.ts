@@ -1,4 +1,6 @@
 import type { Service } from '@orrery/core/service';
+import { Journeys } from './journey/journeys.js';
+import { JourneysController } from './journey/journeys.controller.js';
 import { Arrivals } from './messages/arrivals.js';
 import { dropExpiredPartitions, ensurePartitions } from './messages/retention.js';
 import { messagesReader } from './messages/messages.reader.js';
@@ -12,13 +14,16 @@ const DAY_MS = 24 * 3600 * 1000;
 export const store: Service = {
   name: 'store',
   schema: { name: 'store', entities: [], migrations },
-  restPaths: ['/api/v0/data/streams', '/api/v0/data/bulk'],
+  restPaths: ['/api/v0/data/streams', '/api/v0/data/bulk', '/api/v1/data/messages'],
   build({ bus, database, rateLimits, audit, jobs, roles }) {
     const streams = new StreamsService(bus, database, rateLimits, audit);
     const reader = messagesReader(bus, database);
     return {
-      controllers: [StreamsController],
-      providers: [{ token: StreamsService, value: streams }],
+      controllers: [StreamsController, JourneysController],
+      providers: [
+        { token: StreamsService, value: streams },
+        { token: Journeys, value: new Journeys(bus, database) },
+      ],
       running: [
         { start: () => streams.ingestion.start(), stop: () => streams.ingestion.close() },
         ...(roles.worker

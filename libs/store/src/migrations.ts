@@ -24,4 +24,17 @@ class Messages1700000200000 implements MigrationInterface {
   }
 }
 
-export const migrations = [Messages1700000200000];
+class Causes1700001000000 implements MigrationInterface {
+  async up(runner: QueryRunner): Promise<void> {
+    // Id of the data message that a stored event comes from.
+    await runner.query('ALTER TABLE messages ADD COLUMN cause text COLLATE "C"');
+    // The events of one message; messages themselves are not in it.
+    await runner.query('CREATE INDEX messages_cause ON messages (tenant_id, cause) WHERE cause IS NOT NULL');
+  }
+
+  async down(runner: QueryRunner): Promise<void> {
+    await runner.query('ALTER TABLE messages DROP COLUMN cause');
+  }
+}
+
+export const migrations = [Messages1700000200000, Causes1700001000000];

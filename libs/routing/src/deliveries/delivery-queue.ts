@@ -5,6 +5,7 @@ import { LIMITS } from '@orrery/core/limits';
 import { partitionOf } from '@orrery/core/messages';
 import type { EntityManager } from 'typeorm';
 import type { DeliveredKind } from '../actions/action.js';
+import { RECORD_ATTEMPTS, recordAttempts } from './attempts.js';
 import type { Outcome } from './outcome.js';
 import { COUNT_PUSHES, countPushes } from './push-days.js';
 
@@ -40,6 +41,8 @@ export interface QueueKey {
 /** A message on its way to an action. */
 export interface DeliveryArrival extends QueueKey {
   actionId: string;
+  /** Id under which the message or event is stored; undefined when it is not. */
+  storedId: string | undefined;
   /** The routed message or event. */
   body: string;
 }
@@ -50,6 +53,9 @@ export interface Delivery extends QueueKey {
   actionId: string;
   /** Undefined when the policy has been deleted. */
   policyId: string | undefined;
+  /** Likewise. */
+  kind: DeliveredKind | undefined;
+  storedId: string | undefined;
   messageId: string;
   body: string;
   attempt: number;
@@ -146,8 +152,10 @@ async function copyInParts(manager: EntityManager, arrivals: readonly DeliveryAr
     await copyRows(
       manager,
       'deliveries',
-      ['tenant_id', 'queue', 'action_id', 'message_id', 'body'],
-      arrivals.slice(from, i + 1).map((each) => [each.tenantId, each.queue, each.actionId, randomUUID(), each.body]),
+      ['tenant_id', 'queue', 'action_id', 'message_id', 'stored_id', 'body'],
+      arrivals
+        .slice(from, i + 1)
+        .map((each) => [each.tenantId, each.queue, each.actionId, randomUUID(), each.storedId, each.body]),
     );
     from = i + 1;
     size = 0;
@@ -193,8 +201,7 @@ export async function settleAndTake(
       if (!before && each.again.attempt > 0) sums.retrying++;
     }
   }
-  const gone = ended.map(({ delivery }) => delivery);
-  const taken = await change(manager, gone, again, wanted);
+  const taken = await change(manager, ended, again, wanted);
   for (const delivery of taken) if (delivery.fresh) queues.get(keyText(delivery))!.waiting--;
   const changes = [...queues.values()];
   // An empty queue is empty, whatever two senders at once may have counted while one of them did not know of the other.
@@ -228,19 +235,22 @@ interface TakenRow {
   seq: string;
   action_id: string;
   message_id: string;
+  stored_id: string | null;
   body: string;
   attempt: number;
   fresh: boolean;
   policy_id: string | null;
+  kind: DeliveredKind | null;
 }
 
 // One statement: what is removed or put back is due later than now, and not among what it takes.
 async function change(
   manager: EntityManager,
-  gone: readonly Delivery[],
+  ended: readonly Settled[],
   again: readonly Settled[],
   wanted: readonly Wanted[],
 ): Promise<Array<Delivery & { fresh: boolean }>> {
+  const gone = ended.map(({ delivery }) => delivery);
   const rows = (await manager.query(
     `WITH gone AS (
        DELETE FROM deliveries d USING unnest($1::text[], $2::text[], $3::bigint[]) AS v(tenant_id, queue, seq)
@@ -254,11 +264,13 @@ async function change(
          SELECT tenant_id, queue, seq, NOT taken AND attempt = 0 AS fresh FROM deliveries d
          WHERE d.tenant_id = v.tenant_id AND d.queue = v.queue AND d.due <= now()
          ORDER BY d.due, d.seq LIMIT v.most) d),
+     recorded AS (${RECORD_ATTEMPTS}),
      taken AS (
        UPDATE deliveries d SET taken = true, due = now() + make_interval(secs => $12)
        FROM due WHERE d.tenant_id = due.tenant_id AND d.queue = due.queue AND d.seq = due.seq
        RETURNING d.*, due.fresh)
-     SELECT t.tenant_id, t.queue, t.seq, t.action_id, t.message_id, t.body, t.attempt, t.fresh, a.policy_id
+     SELECT t.tenant_id, t.queue, t.seq, t.action_id, t.message_id, t.stored_id, t.body, t.attempt, t.fresh,
+       a.policy_id, a.kind
      FROM taken t LEFT JOIN delivered_actions a ON a.tenant_id = t.tenant_id AND a.id = t.action_id
      ORDER BY t.seq`,
     [
@@ -271,6 +283,7 @@ async function change(
       ...columns(wanted),
       wanted.map(({ most }) => most),
       TAKEN_SECONDS,
+      ...recordAttempts(ended, again),
     ],
   )) as TakenRow[];
   return rows.map((row) => ({
@@ -279,6 +292,8 @@ async function change(
     seq: row.seq,
     actionId: row.action_id,
     policyId: row.policy_id ?? undefined,
+    kind: row.kind ?? undefined,
+    storedId: row.stored_id ?? undefined,
     messageId: row.message_id,
     body: row.body,
     attempt: row.attempt,

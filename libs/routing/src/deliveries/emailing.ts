@@ -24,7 +24,7 @@ export function emailing(mailer: Mailer, database: Database, limits: TenantLimit
                 `${limit} e-mails have been sent today: others are left out`,
               ),
             }
-          : {};
+          : { failed: true, told: `${limit} e-mails have been sent that day` };
     }
     const { to, cc = [], cci = [] } = action.action;
     try {
@@ -35,7 +35,7 @@ export function emailing(mailer: Mailer, database: Database, limits: TenantLimit
         subject: action.subject(delivery.body).slice(0, 900),
         text: action.text(delivery.body),
       });
-      return {};
+      return { told: 'the mail server took it' };
     } catch (error) {
       const { message, responseCode = 0 } = error as Error & { responseCode?: number };
       // RFC 5321: a reply of 5yz is final.
@@ -43,6 +43,7 @@ export function emailing(mailer: Mailer, database: Database, limits: TenantLimit
       const again = final ? undefined : retryAfter(delivery.attempt);
       return {
         ...(again ? { again } : {}),
+        told: message,
         audit: entry(delivery, 'email_error', `An e-mail could not be sent: ${message}`),
       };
     }

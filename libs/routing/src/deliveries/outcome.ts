@@ -8,6 +8,10 @@ export interface Outcome {
   again?: { ms: number; attempt: number } | undefined;
   /** Of a push: counted for its policy when it has ended. */
   succeeded?: boolean;
+  /** It ends without having been sent, and the audit log is not told. */
+  failed?: true;
+  /** What came of the attempt, for the journey of its message: an HTTP status, or what went wrong. */
+  told?: string;
   /** For the audit log when it has ended: also when it was to be tried again, and too many are. */
   audit?: AuditEntry;
 }

@@ -57,7 +57,7 @@ export function pushing(webhooks: Webhooks): Attempt {
       const again = error.reason === 'timeout' || error.reason === 'connection';
       return failure(delivery, push, { body, errorMessage: error.message }, again);
     }
-    if (answer.status >= 200 && answer.status < 300) return { succeeded: true };
+    if (answer.status >= 200 && answer.status < 300) return { succeeded: true, told: `HTTP ${answer.status}` };
     const errorMessage = `the server answered ${answer.status}`;
     return failure(delivery, push, { body, errorMessage, answer }, answer.status >= 500);
   };
@@ -95,7 +95,8 @@ interface Failure {
 function failure(delivery: Delivery, push: Push, failed: Failure, recoverable = false): Outcome {
   const again = recoverable && push.retryOnFailure ? retryAfter(delivery.attempt) : undefined;
   // The audit log gets one entry, when no retry follows (HPU-012).
-  return { ...(again ? { again } : {}), succeeded: false, audit: errorEntry(delivery, push, failed) };
+  const told = failed.errorMessage;
+  return { ...(again ? { again } : {}), succeeded: false, told, audit: errorEntry(delivery, push, failed) };
 }
 
 function errorEntry(delivery: Delivery, push: Push, { errorMessage, body, answer }: Failure): AuditEntry {

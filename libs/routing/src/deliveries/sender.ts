@@ -34,6 +34,8 @@ const OURS_MS = 5000;
 /** How long requests may take to end when the process stops. */
 const STOP_MS = 6000;
 
+const POLICY_GONE: Outcome = { failed: true, told: 'its policy has been deleted or changed' };
+
 /** Tells the sender of a partition that queues have something: `[[tenantId, queue]…]`. */
 export const wakeSubject = (partition: number): string => `deliveries.wake.${partition}`;
 
@@ -281,13 +283,13 @@ export class Sender implements Running {
 
   private async attempt(delivery: Delivery, { partition }: Queue): Promise<Outcome> {
     // Its policy has been deleted, and what waited for it goes.
-    if (delivery.policyId === undefined) return {};
+    if (delivery.policyId === undefined) return POLICY_GONE;
     const signal = this.owned.get(partition)?.abort.signal ?? AbortSignal.abort();
     try {
       const action = await this.actions.get(delivery.tenantId, delivery.actionId);
       return await this.attempts[delivery.queue](delivery, action, signal);
     } catch (error) {
-      if (error instanceof UnrenderableError) return {};
+      if (error instanceof UnrenderableError) return POLICY_GONE;
       if (!(error instanceof RpcUnavailableError))
         this.bus.logger.error({ error, actionId: delivery.actionId }, 'a delivery failed by itself; trying again');
       return { again: { ms: OURS_MS, attempt: delivery.attempt } };

@@ -31,6 +31,7 @@ export function texting(queue: SmsQueue, database: Database, limits: TenantLimit
     }
     const limit = await limits.of(delivery.tenantId, 'smsPerDay');
     const numbers = action.action.destinationPhoneNumbers;
+    let given = numbers.length;
     await database.transaction(async (manager) => {
       // The row goes in this transaction, so that a repeated attempt finds nothing and sends nothing twice.
       const [, gone] = (await manager.query('DELETE FROM deliveries WHERE tenant_id = $1 AND queue = $2 AND seq = $3', [
@@ -40,9 +41,11 @@ export function texting(queue: SmsQueue, database: Database, limits: TenantLimit
       ])) as [unknown, number];
       if (gone === 0) return;
       const { allowed } = await countEmissions(manager, delivery, numbers.length, limit);
+      given = allowed;
       await queue.add(manager, delivery.tenantId, delivery.policyId!, numbers.slice(0, allowed), text);
     });
     queue.wake();
-    return {};
+    const told = `${given} of ${numbers.length} SMS were handed to the SMS connector`;
+    return given > 0 ? { told } : { failed: true, told };
   };
 }

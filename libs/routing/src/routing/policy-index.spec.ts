@@ -23,6 +23,7 @@ const subjectOf = (fields: Partial<Subject>): Subject => ({
   status: undefined,
   messageType: undefined,
   ruleId: undefined,
+  storedId: undefined,
   ...fields,
 });
 

@@ -13,6 +13,8 @@ const textsOf = (value: unknown): string[] =>
 export interface Subject {
   readonly tenantId: string;
   readonly type: string;
+  /** Id under which it is stored; undefined for the events that are only routed. */
+  readonly storedId: string | undefined;
   /** When it arrived, epoch milliseconds; undefined when it does not say. */
   readonly time: number | undefined;
   /** What a FIFO gets: the body with its type and version (manual 15.4). */
@@ -41,6 +43,9 @@ class DataMessageSubject implements Subject {
 
   get tenantId(): string {
     return this.header.tenantId;
+  }
+  get storedId(): string {
+    return this.header.id;
   }
   get time(): number {
     return messageTime(this.header.id).getTime();
@@ -79,6 +84,9 @@ class EventSubject implements Subject {
   }
   get type(): string {
     return this.header.type;
+  }
+  get storedId(): string | undefined {
+    return this.header.stored?.id;
   }
   // A command status has no timestamp: it is as old as its last change (manual 15.4.3.4).
   get time(): number | undefined {

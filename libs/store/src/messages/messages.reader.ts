@@ -3,24 +3,26 @@ import { copyRows, type Database } from '@orrery/core/database';
 import { type EventHeader, messageTime, type MessageHeader, storedEvent } from '@orrery/core/messages';
 import { STORE_READER } from '../contract.js';
 
-const COLUMNS = ['tenant_id', 'stream_id', 'timestamp', 'id', 'created', 'body'];
+const COLUMNS = ['tenant_id', 'stream_id', 'timestamp', 'id', 'created', 'body', 'cause'];
 
-type Row = readonly [string, string, string, string, Date, string];
+type Row = readonly [string, string, string, string, Date, string, string | undefined];
 
-const rowOf = ({ tenantId, streamId, timestamp, id }: MessageHeader, body: string): Row => [
+const rowOf = ({ tenantId, streamId, timestamp, id }: MessageHeader, body: string, cause?: string): Row => [
   tenantId,
   streamId,
   timestamp,
   id,
   messageTime(id),
   body,
+  cause,
 ];
 
 /** Nothing for the events that are not stored. */
 function rowsOf({ stream, header, body }: ReadItem): Row[] {
   if (stream !== 'EVENTS') return [rowOf(JSON.parse(header) as MessageHeader, body)];
-  const stored = storedEvent(JSON.parse(header) as EventHeader, body);
-  return stored ? [rowOf(stored.header, JSON.stringify(stored.message))] : [];
+  const eventHeader = JSON.parse(header) as EventHeader;
+  const stored = storedEvent(eventHeader, body);
+  return stored ? [rowOf(stored.header, JSON.stringify(stored.message), eventHeader.stored?.cause)] : [];
 }
 
 /** Stores what arrives on READY and the events of rules: one COPY per batch, in the transaction that moves the positions. */
