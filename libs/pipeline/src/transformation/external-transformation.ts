@@ -25,6 +25,8 @@ export const MAX_MESSAGE_BYTES = 3 << 20;
 
 /** Characters of a useless answer that its owner gets to see. */
 const SHOWN_LENGTH = 1000;
+/** The same, and the longest header that may begin in them. */
+const LOOKED_AT = SHOWN_LENGTH + 8192;
 
 /** Why a step has failed. The text is for the owner of the pipeline. */
 export class StepFailure extends Error {
@@ -87,7 +89,7 @@ async function answerOf(
   const details = {
     ...step,
     responseStatusCode: answer.status,
-    responseBody: withoutCredentials(answer.body, headers).slice(0, SHOWN_LENGTH),
+    responseBody: withoutCredentials(answer.body.slice(0, LOOKED_AT), headers).slice(0, SHOWN_LENGTH),
   };
   if (answer.status < 200 || answer.status > 299)
     throw new StepFailure(`the server answered ${answer.status}`, details);
