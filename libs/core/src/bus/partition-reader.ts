@@ -75,6 +75,8 @@ const QUERY_CANCELED = '57014';
 export class PartitionReader {
   private readonly leases: LeaseManager;
   private readonly feeds = new Map<string, Feed>();
+  /** Partitions of which the lease has been won and not lost since, with the epoch that it was won with. */
+  private readonly won = new Map<number, number>();
   private readonly reported = new Map<string, number>();
   private buffer: Entry[] = [];
   private bufferedItems = 0;
@@ -90,7 +92,10 @@ export class PartitionReader {
     private readonly options: ReaderOptions,
   ) {
     this.leases = new LeaseManager(bus, options.name, bus.partitions, {
-      acquired: (partition, epoch) => void this.open(partition, epoch),
+      acquired: (partition, epoch) => {
+        this.won.set(partition, epoch);
+        void this.open(partition, epoch);
+      },
       lost: (partition) => this.drop(partition),
     });
   }
@@ -132,9 +137,11 @@ export class PartitionReader {
     metrics.ownedPartitions.set({ reader: this.options.name }, this.leases.keys.length);
     for (const stream of this.options.streams) {
       const name = streamName(stream, partition);
-      while (!this.stopped && this.leases.epoch(partition) !== undefined) {
+      while (!this.stopped && this.won.get(partition) === epoch) {
         try {
           const position = await fence(this.bus, this.options.database, this.options.name, name, epoch);
+          // Lost meanwhile: a feed without a lease would be dropped by nobody.
+          if (this.won.get(partition) !== epoch) return;
           this.feeds.set(name, { position, buffered: position.seq, paused: true, reading: 0 });
           await this.resume(stream, partition);
           break;
@@ -154,6 +161,7 @@ export class PartitionReader {
   }
 
   private drop(partition: number): void {
+    this.won.delete(partition);
     metrics.ownedPartitions.set({ reader: this.options.name }, this.leases.keys.length);
     for (const stream of this.options.streams) {
       const name = streamName(stream, partition);
@@ -308,7 +316,11 @@ export class PartitionReader {
         return;
       } catch (error) {
         if (error instanceof FencedError) {
-          for (const stream of error.streams) this.leases.forget(Number(stream.slice(stream.lastIndexOf('_') + 1)));
+          for (const stream of error.streams) {
+            const partition = Number(stream.slice(stream.lastIndexOf('_') + 1));
+            this.leases.forget(partition);
+            this.drop(partition);
+          }
           continue;
         }
         // PostgreSQL had no time for it: smaller batches may fit. One entry is tried until it does.

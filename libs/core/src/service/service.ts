@@ -227,6 +227,9 @@ export async function bootServices(services: Service[], roles: ServiceRoles, con
   };
 }
 
+/** Below the 30 s after which clusters kill: then the log still says why. */
+const STOP_WITHIN_MS = 25_000;
+
 /** Body of every `main.ts`: starts, says where it listens, and ends cleanly on SIGTERM and SIGINT. */
 export async function runServices(services: Service[], roles: ServiceRoles, config: Config): Promise<void> {
   const platform = await bootServices(services, roles, config);
@@ -241,6 +244,10 @@ export async function runServices(services: Service[], roles: ServiceRoles, conf
   });
   const end = (signal: string): void => {
     platform.logger.info({ signal }, 'stopping');
+    setTimeout(() => {
+      platform.logger.fatal('could not stop in time: ending with what was under way');
+      process.exit(1);
+    }, STOP_WITHIN_MS).unref();
     platform
       .close()
       .then(() => process.exit(0))
