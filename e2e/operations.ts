@@ -436,6 +436,7 @@ export const operations: Record<string, Operation> = {
   },
   'DELETE /api/v1/event2action/actionPolicies/{policyId}': { roles: ['DATA_PROCESSING_W'], stranger: 'absent' },
   'POST /api/v1/event2action/actionPolicies/{policyId}/backtest': backtest,
+  'GET /api/v1/data/messages/{messageId}/journey': { roles: ['DATA_R', 'LOGS_R'], stranger: 'absent' },
   'GET /api/v1/event2action/sms': { roles: ['DATA_PROCESSING_R'], stranger: 'own' },
 
   'GET /api/v0/pipelines': { roles: ['DATA_PROCESSING_R'], stranger: 'own' },
