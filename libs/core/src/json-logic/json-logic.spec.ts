@@ -162,6 +162,12 @@ describe('hostile logic', () => {
       expect(() => compiled(pairs)).toThrow(LogicError);
       expect(performance.now() - began).toBeLessThan(1000);
     }
+    // Each character of a text has a first one again: a path of many steps that end nowhere.
+    const steps = { missing: Array.from({ length: 20 }, () => `path${'.0'.repeat(500)}`) };
+    const walked = compileLogic({ map: [list, steps] }, { field: 'logic' });
+    expect(() => walked(pairs)).toThrow(LogicError);
+    const few = { list: pairs.list.slice(0, 1000) };
+    expect(() => walked(few)).toThrow(LogicError);
     // One evaluation leaves the next its whole budget.
     const modest = compileLogic({ map: [list, { map: [{ var: 'absent' }, 1] }] }, { field: 'logic' });
     for (let i = 0; i < 1000; i++) modest(data);

@@ -33,6 +33,9 @@ const FORBIDDEN = new Set(['__proto__', 'constructor', 'prototype']);
 /** Most characters of a path: paths that have been split are remembered. */
 export const MAX_PATH = 1024;
 
+/** Characters of a path that is more than a handful of steps. */
+const LONG_PATH = 64;
+
 export const isForbiddenPath = (path: string): boolean =>
   path.length > MAX_PATH || splitPathMemoized(path).some((part) => FORBIDDEN.has(part));
 
@@ -42,6 +45,8 @@ function lookup(data: unknown, path: unknown): unknown {
   if (typeof path !== 'string' && typeof path !== 'number') return undefined;
   if (typeof path === 'string' && path.length > MAX_PATH)
     throw new LogicError(`expected a path of at most ${MAX_PATH} characters`);
+  // A character of a text has a first character too: such a path can be walked to its end.
+  if (typeof path === 'string' && path.length > LONG_PATH) charge(path.length / 2);
   let value = data;
   for (const part of splitPathMemoized(String(path))) {
     if (value === null || (typeof value !== 'object' && typeof value !== 'string')) return undefined;

@@ -7,12 +7,15 @@ export type Json = Record<string, unknown>;
 /** What a whole request may use up. */
 const MAX_DEPTH = 40;
 const MAX_CLAUSES = 1024;
+/** Each one is answered for each bucket around it. */
+const MAX_AGGREGATIONS = 100;
 /** Dates, each by each format that it is tried with, and three for a step of date math: some 50 microseconds each. */
 const MAX_DATES = 12_000;
 
 /** What the clauses of one request share while it is read. */
 export class Reading {
   private clauses = 0;
+  private aggregations = 0;
   private dates = 0;
 
   constructor(
@@ -27,6 +30,12 @@ export class Reading {
     if (depth > MAX_DEPTH) throw refuse(path, `at most ${MAX_DEPTH} levels of queries or aggregations`);
     if (++this.clauses > MAX_CLAUSES)
       throw refuse(path, `at most ${MAX_CLAUSES} queries and aggregations in a request`);
+  }
+
+  countAggregation(path: string, depth: number): void {
+    this.count(path, depth);
+    if (++this.aggregations > MAX_AGGREGATIONS)
+      throw refuse(path, `at most ${MAX_AGGREGATIONS} aggregations in a request`);
   }
 
   countDate(path: string, work: number): void {

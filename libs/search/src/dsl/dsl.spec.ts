@@ -248,6 +248,16 @@ describe('the DSL of searches', () => {
     expect(range({ gte: '2017-07-27T10:15:30.12+02:00' })).toEqual({ gte: '2017-07-27T08:15:30.120Z' });
   });
 
+  it('reads at most 100 aggregations', () => {
+    const many = (number: number): unknown => ({
+      aggs: Object.fromEntries(
+        Array.from({ length: number }, (_, i) => [`a${i}`, { avg: { field: '@m.value.temp' } }]),
+      ),
+    });
+    expect(refusal(many(100))).toBe('accepted');
+    expect(refusal(many(101))).toBe('aggs.a100');
+  });
+
   it('reads as many dates as it can in a moment', () => {
     const should = (of: unknown, number: number): unknown => query({ bool: { should: Array(number).fill(of) } });
     const dates = Array.from({ length: 1000 }, (_, i) => `2026-01-01T00:00:00.${String(i).padStart(3, '0')}Z`);

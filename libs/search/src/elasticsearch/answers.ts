@@ -30,15 +30,17 @@ const sortValue = (value: unknown): unknown =>
     ? null
     : value;
 
-/** Answers by the names of the request. */
+/** Answers by the names of the request. They replace those of Elasticsearch in the same object: copies of many buckets would take long. */
 export function answersOf(nodes: readonly AggregationNode[], raw: Json): Json {
-  const answers: Json = {};
+  // All of them first: a name may look like a place.
+  const answers = nodes.map((_, i) => raw[aggregationName(i)] as Json | undefined);
+  nodes.forEach((_, i) => delete raw[aggregationName(i)]);
   nodes.forEach(({ name, aggregation, children }, i) => {
-    if (PIPELINE_KINDS.includes(aggregation.kind)) return;
-    const answer = raw[aggregationName(i)] as Json;
+    const answer = answers[i];
+    if (answer === undefined || PIPELINE_KINDS.includes(aggregation.kind)) return;
     if (aggregation.kind === 'top_hits') {
       const { total, hits } = answer['hits'] as { total: { value: number }; hits: RawHit[] };
-      answers[name] = {
+      raw[name] = {
         hits: {
           total: total.value,
           max_score: null,
@@ -47,22 +49,11 @@ export function answersOf(nodes: readonly AggregationNode[], raw: Json): Json {
       };
       return;
     }
-    const { meta: _meta, ...rest } = answer;
-    answers[name] = children.length === 0 && !('buckets' in rest) ? rest : withChildren(rest, children);
+    delete answer['meta'];
+    raw[name] = answer;
+    const { buckets } = answer;
+    if (buckets !== undefined) for (const bucket of Object.values(buckets as Json)) answersOf(children, bucket as Json);
+    else answersOf(children, answer);
   });
-  return answers;
-}
-
-function withChildren(answer: Json, children: readonly AggregationNode[]): Json {
-  const { buckets } = answer;
-  const bucket = (each: Json): Json => {
-    const own = Object.fromEntries(Object.entries(each).filter(([key]) => !/^a\d+$/.test(key)));
-    return { ...own, ...answersOf(children, each) };
-  };
-  if (buckets === undefined) return bucket(answer);
-  if (Array.isArray(buckets)) return { ...answer, buckets: (buckets as Json[]).map(bucket) };
-  return {
-    ...answer,
-    buckets: Object.fromEntries(Object.entries(buckets as Json).map(([key, each]) => [key, bucket(each as Json)])),
-  };
+  return raw;
 }

@@ -4,6 +4,7 @@ import type { Bus } from '@orrery/core/bus';
 import { Database } from '@orrery/core/database';
 import { createLogger } from '@orrery/core/telemetry';
 import { type Backend, eventually, startBackend } from '@orrery/core/testing';
+import { MESSAGE_FIELDS, parseSearch } from '../dsl/index.js';
 import { EmbeddedEngine } from '../embedded/index.js';
 import { FieldRegistry } from '../fields/index.js';
 import { search } from '../index.js';
@@ -75,6 +76,19 @@ const logger = createLogger('test', process.env['ORRERY_TEST_LOG'] ?? 'silent');
       compareAnswers(each, await ask(embedded, each), answer);
     },
   );
+
+  it('tells answers apart whose names look like those of other places', async () => {
+    const aggs = { a1: { min: { field: 'timestamp' } }, a0: { max: { field: 'timestamp' } } };
+    await fill([documentAt('places', '2026-05-05T00:00:00.000Z'), documentAt('places', '2026-05-06T00:00:00.000Z', 1)]);
+    const { aggregations } = await engine.search(
+      'places',
+      parseSearch({ size: 0, aggs }, 'v1', (name) => MESSAGE_FIELDS[name]),
+    );
+    expect(aggregations).toMatchObject({
+      a1: { value_as_string: '2026-05-05T00:00:00.000Z' },
+      a0: { value_as_string: '2026-05-06T00:00:00.000Z' },
+    });
+  });
 
   it('keeps a document once, however often it is indexed', async () => {
     const document = documentAt('twice', '2026-05-05T00:00:00.000Z');

@@ -222,10 +222,10 @@ describe('the embedded engine', () => {
     const script = `count${' + 1'.repeat(200)} > 0`;
     const selector = { bucket_selector: { buckets_path: { count: '_count' }, script } };
     for (const body of [
-      seconds(60_000, many(1000, { min: { field: 'timestamp' } })),
+      seconds(60_000, many(90, { min: { field: 'timestamp' } })),
       seconds(60_000, many(20, { extended_stats: { field: 'timestamp' } })),
-      seconds(60_000, many(100, selector)),
-      seconds(60_000, many(100, { top_hits: {} })),
+      seconds(60_000, many(90, selector)),
+      seconds(60_000, many(90, { top_hits: {} })),
       days(100, 600),
       days(1, 60_000),
     ]) {

@@ -125,7 +125,7 @@ function parseNode(
   depth: number,
   parent?: string,
 ): AggregationNode {
-  reading.count(path, depth);
+  reading.countAggregation(path, depth);
   const clause = objectAt(path, value);
   const kinds = Object.keys(clause).filter((key) => key !== 'aggs' && key !== 'aggregations');
   if (kinds.length !== 1) throw refuse(path, 'exactly one aggregation beside aggs');
