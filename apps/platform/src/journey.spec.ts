@@ -196,7 +196,17 @@ describe('the journey of a message', () => {
     const id = await send({ value: {} });
     await journey(id, () => true);
     expect(await stranger.get(path(id))).toMatchObject({ status: 404, body: { code: 'NOT_FOUND' } });
-    for (const unknown of [newMessageId(), 'nope', id.toUpperCase(), `${id}0`, '%00', "'", '%7B%22id%22%3A1%7D'])
+    for (const unknown of [
+      newMessageId(),
+      'nope',
+      'f'.repeat(24),
+      '0'.repeat(24),
+      id.toUpperCase(),
+      `${id}0`,
+      '%00',
+      "'",
+      '%7B%22id%22%3A1%7D',
+    ])
       expect((await api.get(path(unknown))).status).toBe(404);
   });
 

@@ -176,6 +176,17 @@ describe('a backtest', () => {
     expect(await backtest(`matching-rule/${all}`)).toMatchObject({ messages: 1, matched: 1 });
   });
 
+  it('runs one at a time for an account', async () => {
+    const matching = await tenant.match();
+    await temps([100]);
+    const path = `${ROOT}/matching-rule/${matching}/backtest`;
+    const answers = await Promise.all(Array.from({ length: 5 }, () => tenant.api.post(path, { from: at(0) })));
+    const statuses = answers.map(({ status }) => status);
+    expect(statuses).toContain(200);
+    expect(statuses.filter((status) => status !== 200 && status !== 409)).toEqual([]);
+    expect(await backtest(`matching-rule/${matching}`)).toMatchObject({ matched: 1 });
+  });
+
   it('refuses a time, a limit or a body that is none, and the rules and messages of others', async () => {
     const matching = await tenant.match();
     const path = `${ROOT}/matching-rule/${matching}/backtest`;

@@ -1,7 +1,7 @@
 import { Controller, Get, Inject, Param } from '@nestjs/common';
 import { ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
 import type { ApiKeyIdentity } from '@orrery/core/auth';
-import { Key, Requires } from '@orrery/core/http';
+import { Key, Limited, Requires } from '@orrery/core/http';
 import { JourneyDto } from './journey.dto.js';
 import { Journeys } from './journeys.js';
 
@@ -12,6 +12,7 @@ export class JourneysController {
 
   // It tells what the audit log tells.
   @Get(':messageId/journey')
+  @Limited({ concurrent: 'httpConcurrentHeavy' })
   @Requires('DATA_R', 'LOGS_R')
   @ApiOperation({ summary: 'What happened to a message: decoding, transformation, index, rules, actions' })
   @ApiResponse({ status: 200, type: JourneyDto, description: 'What is kept of its way.' })

@@ -10,6 +10,8 @@ import type { JourneyDto } from './journey.dto.js';
 const TIMEOUT_MS = 2000;
 /** Events of one message: as many as rules may fire. */
 const MAX_EVENTS = 1000;
+/** Of their bodies, which hold the message: beyond, events are named and no more. */
+const MAX_EVENT_BYTES = 8_000_000;
 
 type Step = JourneyDto['steps'][number];
 /** Undefined when the service did not answer. */
@@ -20,6 +22,12 @@ const ASKED = ['decoder', 'pipeline', 'search', 'routing', 'audit-log'] as const
 interface Row {
   body: string;
   cause: string | null;
+}
+
+interface EventRow {
+  id: string;
+  created: Date;
+  body: string | null;
 }
 
 /** What happened to messages, as far as it is kept: by the store itself, and by those who did it. */
@@ -84,13 +92,14 @@ export class Journeys {
     return Object.fromEntries(await Promise.all(answers)) as Answers;
   }
 
-  private async eventsOf(tenantId: string, messageId: string): Promise<Stored[]> {
-    const rows = await this.database.query<Pick<Row, 'body'>>(
-      `SELECT body FROM messages WHERE tenant_id = $1 AND cause = $2 AND created >= $3
+  private async eventsOf(tenantId: string, messageId: string): Promise<EventRow[]> {
+    return this.database.query<EventRow>(
+      `SELECT id, created,
+         CASE WHEN sum(octet_length(body)) OVER (ORDER BY created, id) < ${MAX_EVENT_BYTES} THEN body END AS body
+       FROM messages WHERE tenant_id = $1 AND cause = $2 AND created >= $3
        ORDER BY created, id LIMIT ${MAX_EVENTS}`,
       [tenantId, messageId, messageTime(messageId)],
     );
-    return rows.map(({ body }) => JSON.parse(body) as Stored);
   }
 }
 
@@ -132,13 +141,15 @@ const indexing = (answers: Answers): Step[] =>
     each.outcome === 'absent' ? { ...each, ...failure(answers, 'not_indexed') } : each,
   );
 
-function rules(events: readonly Stored[]): Step[] {
+function rules(events: readonly EventRow[]): Step[] {
   const reason = 'no stored event comes from this message; which rules were evaluated is not remembered';
   if (events.length === 0) return [step('event-processing', 'rules', 'none', { reason })];
-  return events.flatMap((stored) => {
-    if (isDataMessage(stored)) return [];
+  return events.map(({ id: eventId, created, body }) => {
+    const time = created.toISOString();
+    const stored = body === null ? undefined : (JSON.parse(body) as Stored);
+    if (!stored || isDataMessage(stored)) return step('event-processing', 'rules', 'done', { time, eventId });
     const { type, event } = routedEvent(stored);
     const rule = event['firingRule'] ?? event['stateProcessingRule'];
-    return [step('event-processing', 'rules', 'done', { time: stored.created, eventId: stored.id, type, rule })];
+    return step('event-processing', 'rules', 'done', { time, eventId, type, rule });
   });
 }

@@ -1,7 +1,7 @@
 import { setImmediate } from 'node:timers/promises';
 import type { ApiKeyIdentity } from '@orrery/core/auth';
 import { type Bus, callRpc } from '@orrery/core/bus';
-import { invalidParameters } from '@orrery/core/http';
+import { ApiError, invalidParameters } from '@orrery/core/http';
 import { limitOf } from '@orrery/core/limits';
 import { type DataMessage, type FieldError, normalizeTimestamp, type StoredEvent } from '@orrery/core/messages';
 import { type ArrivalCursor, type ArrivedPage, readArrived } from './arrived.js';
@@ -10,6 +10,7 @@ const DAY_MS = 24 * 3600 * 1000;
 const MAX_MESSAGES = 100_000;
 const MAX_RESULTS = 1000;
 const MAX_MS = 20_000;
+const MAX_RUNNING = 4;
 /** Longest time that the process does nothing else. */
 const MAX_BLOCKED_MS = 20;
 
@@ -60,11 +61,32 @@ export function parseReplay({ limits }: ApiKeyIdentity, body: unknown): ReplayRa
   };
 }
 
+/** Tenants whose messages this process reads again. */
+const running = new Set<string>();
+
 /**
  * Reads stored messages and events of a tenant again, in the order of their arrival: at most 100,000, for about 20 s.
- * @throws RpcUnavailableError when the store does not answer.
+ * What it finds and keeps may be large, so that a process does it once for each tenant at a time, and for few tenants.
+ * @throws CONFLICT when one of the tenant is running; SERVICE_UNAVAILABLE when too many are; RpcUnavailableError when the
+ * store does not answer.
  */
 export async function replay(
+  bus: Bus,
+  tenantId: string,
+  range: ReplayRange,
+  each: (stored: Stored, text: string) => Promise<void> | void,
+): Promise<ReplayEnd> {
+  if (running.has(tenantId)) throw new ApiError('CONFLICT', { reason: 'another backtest of this account is running' });
+  if (running.size >= MAX_RUNNING) throw new ApiError('SERVICE_UNAVAILABLE');
+  running.add(tenantId);
+  try {
+    return await readAll(bus, tenantId, range, each);
+  } finally {
+    running.delete(tenantId);
+  }
+}
+
+async function readAll(
   bus: Bus,
   tenantId: string,
   { from, to }: ReplayRange,
