@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { PackingPublisher, streamSubject } from '@orrery/core/bus';
 import { decodeEntry, partitionOf } from '@orrery/core/messages';
-import type { Service } from '@orrery/core/service';
+import type { LimitValues } from '@orrery/core/limits';
+import type { Service, ServiceRoles } from '@orrery/core/service';
 import { type ApiClient, apiClient, type Backend, eventually, keyRing, startBackend } from '@orrery/core/testing';
 import type { ActivityRuleDto } from '../activity/activity-rule.dto.js';
 import type { ActivityStateDto } from '../activity/activity-state.dto.js';
@@ -22,11 +23,12 @@ export interface ActivityBackend {
   backend: Backend;
   /** Of the first platform. */
   url: string;
-  newTenant(): ActivityTenant;
+  /** With the default limits unless told otherwise. */
+  newTenant(limits?: LimitValues): ActivityTenant;
   stop(): Promise<void>;
 }
 
-export async function startActivity(services: Service[]): Promise<ActivityBackend> {
+export async function startActivity(services: Service[], roles?: ServiceRoles): Promise<ActivityBackend> {
   const backend = await startBackend(services);
   const bus = await backend.bus();
   const keys = keyRing(bus);
@@ -39,13 +41,13 @@ export async function startActivity(services: Service[]): Promise<ActivityBacken
           heard.push({ ...JSON.parse(header), body: JSON.parse(body) });
       },
     });
-  const { url } = await backend.boot(services);
+  const { url } = await backend.boot(services, roles);
   return {
     backend,
     url,
-    newTenant: () => {
+    newTenant: (limits) => {
       const id = randomUUID();
-      const { value } = keys.grant(id);
+      const { value } = keys.grant(id, limits ? { limits } : {});
       return new ActivityTenant(id, value, apiClient(url, value), backend, heard, (key, type, body) =>
         events
           .publish(
@@ -162,9 +164,13 @@ export class ActivityTenant {
   /** Lets so much time pass for all states of the tenant. */
   async pass(ms: number): Promise<void> {
     await this.backend.query(
-      `UPDATE event_processing.activity_states SET quiet_since = quiet_since - i, last_activity = last_activity - i,
+      `WITH locked AS (
+         SELECT rule_id, device_id FROM event_processing.activity_states WHERE tenant_id = $1
+         ORDER BY device_id, rule_id FOR UPDATE)
+       UPDATE event_processing.activity_states s SET quiet_since = quiet_since - i, last_activity = last_activity - i,
          next_alarm = next_alarm - i
-       FROM (SELECT $2 * interval '1 millisecond' AS i) AS passed WHERE tenant_id = $1`,
+       FROM locked l, (SELECT $2 * interval '1 millisecond' AS i) AS passed
+       WHERE s.tenant_id = $1 AND s.rule_id = l.rule_id AND s.device_id = l.device_id`,
       [this.id, ms],
     );
   }
