@@ -176,6 +176,21 @@ describe('a backtest', () => {
     expect(await backtest(`matching-rule/${all}`)).toMatchObject({ messages: 1, matched: 1 });
   });
 
+  it('reads as many pages as there are, beside the messages of others', async () => {
+    const stranger = rules.newTenant();
+    for (const { api } of [tenant, stranger, tenant, tenant]) {
+      const bulk = Array.from({ length: 700 }, (_, i) => ({ streamId: 's', value: { temp: i } }));
+      expect((await api.post('/api/v0/data/bulk', bulk)).status).toBe(202);
+    }
+    const matching = await tenant.match({ '<': [{ var: 'value.temp' }, 300] }, { enabled: false });
+    const result = await eventually(async () => {
+      const all = await backtest(`matching-rule/${matching}`, { limit: 1000 });
+      return all.messages === 2100 && all;
+    });
+    expect(result).toMatchObject({ matched: 900, complete: true });
+    expect(new Set(result.matches!.map(({ messageId }) => messageId)).size).toBe(900);
+  });
+
   it('runs one at a time for an account', async () => {
     const matching = await tenant.match();
     await temps([100]);
