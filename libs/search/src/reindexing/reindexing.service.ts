@@ -55,13 +55,17 @@ export class ReindexingService {
   async create(key: ApiKeyIdentity, dto: CreateReindexingDto): Promise<ReindexingDto> {
     const { tenantId } = key;
     const { from, to } = rangeOf(key, dto);
-    const rows = await this.database.query<Row>(
-      `INSERT INTO reindexings (tenant_id, id, status, from_time, to_time)
-       SELECT $1, $2, 'RUNNING', $3, $4
-       WHERE (SELECT count(*) FROM reindexings WHERE tenant_id = $1 AND status = 'RUNNING') < ${MOST_RUNNING}
-       RETURNING ${COLUMNS}`,
-      [tenantId, randomUUID(), from, to],
-    );
+    const rows = await this.database.transaction(async (manager) => {
+      // One after the other: each has to see those that the others begin.
+      await manager.query('SELECT pg_advisory_xact_lock(hashtext($1))', [`search.reindexings.${tenantId}`]);
+      return (await manager.query(
+        `INSERT INTO reindexings (tenant_id, id, status, from_time, to_time)
+         SELECT $1, $2, 'RUNNING', $3, $4
+         WHERE (SELECT count(*) FROM reindexings WHERE tenant_id = $1 AND status = 'RUNNING') < ${MOST_RUNNING}
+         RETURNING ${COLUMNS}`,
+        [tenantId, randomUUID(), from, to],
+      )) as Row[];
+    });
     if (!rows[0])
       throw new ApiError('CONFLICT', { reason: `${MOST_RUNNING} re-indexings of this account are running already` });
     await this.database.query(

@@ -181,3 +181,19 @@ describe.each(engines)('re-indexing ($name)', (engine) => {
     expect(await callRpc(bus, countArrived, range)).toEqual({ count: 20 });
   }, 60_000);
 });
+
+it('begins no more re-indexings than an account may have, however many are asked for at once', async () => {
+  const backend = await startBackend([search]);
+  try {
+    const keys = keyRing(await backend.bus());
+    // Nobody works on them.
+    const { url } = await backend.boot([search], { api: true, worker: false });
+    const api = apiClient(url, keys.grant('eager').value);
+    const statuses = await Promise.all(
+      Array.from({ length: 20 }, async () => (await api.post(REINDEXINGS, {})).status),
+    );
+    expect(statuses.toSorted()).toEqual([...Array<number>(5).fill(201), ...Array<number>(15).fill(409)]);
+  } finally {
+    await backend.stop();
+  }
+}, 60_000);
