@@ -87,6 +87,17 @@ class Devices1700000100000 implements MigrationInterface {
   }
 }
 
+class ActivityStates1700000220000 implements MigrationInterface {
+  // What activity rules say of a device is in its `device_states`, so that it does not write the device's indexes.
+  async up(runner: QueryRunner): Promise<void> {
+    await runner.query('ALTER TABLE devices DROP COLUMN activity_state');
+  }
+
+  async down(runner: QueryRunner): Promise<void> {
+    await runner.query(`ALTER TABLE devices ADD COLUMN activity_state text NOT NULL DEFAULT 'NOT_MONITORED'`);
+  }
+}
+
 export const migrations = [
   Devices1700000100000,
   Connectors1700000120000,
@@ -94,4 +105,5 @@ export const migrations = [
   NodeStatuses1700000140000,
   DeviceAccess1700000170000,
   DeviceInterfaces1700000210000,
+  ActivityStates1700000220000,
 ];

@@ -1,4 +1,4 @@
-import { Column, Entity, JoinColumn, ManyToOne, PrimaryColumn } from 'typeorm';
+import { Column, Entity, JoinColumn, ManyToOne, PrimaryColumn, VirtualColumn } from 'typeorm';
 import { Group } from '../groups/group.entity.js';
 
 /** Declared position of a device (manual 5.2.1.6): degrees, and metres. */
@@ -19,9 +19,16 @@ export class Device {
   @Column({ type: 'jsonb' }) properties!: Record<string, string>;
   @Column({ name: 'group_id', type: 'text' }) groupId!: string;
   @Column({ name: 'static_location', type: 'jsonb', nullable: true }) staticLocation!: StaticLocation | null;
-  @Column({ name: 'activity_state', type: 'text' }) activityState!: string;
   @Column({ type: 'timestamptz' }) created!: Date;
   @Column({ type: 'timestamptz' }) updated!: Date;
+
+  /** Of all activity rules that target the device (manual 5.2.1.2); read-only. */
+  @VirtualColumn({
+    query: (device) =>
+      `SELECT coalesce(s.activity_state, 'NOT_MONITORED') FROM device_states s
+       WHERE s.tenant_id = ${device}.tenant_id AND s.device_id = ${device}.id`,
+  })
+  activityState!: string;
 
   @ManyToOne(() => Group)
   @JoinColumn([

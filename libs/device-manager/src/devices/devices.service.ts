@@ -113,7 +113,7 @@ export class DevicesService {
         device.groupId = device.group.id;
       }
       device.updated = new Date();
-      const { group: _group, ...columns } = device;
+      const { group: _group, activityState: _state, ...columns } = device;
       await manager.update(Device, { tenantId, id }, columns);
       await writeOutbox(manager, [changeNotice({ tenantId, deviceId: id, nodes: nodesOf(interfaces) })]);
       if (body.name !== undefined || body.group !== undefined)

@@ -356,11 +356,16 @@ describe('what others see', () => {
   });
 
   it('the inventory shows the states of its devices', async () => {
-    const rule = await tenant.rule({}, await devices('d'));
+    await devices('d');
+    const list = '/api/v1/deviceMgt/devices?fields=activityState';
+    expect((await tenant.api.get(list)).body).toEqual([{ id: tenant.idOf('d'), activityState: 'NOT_MONITORED' }]);
+    const rule = await tenant.rule({}, ['d']);
     const shown = async (state: string): Promise<void> => {
       await eventually(async () => {
         const { body } = await tenant.api.post<{ devices: unknown[] }>('/api/v1/deviceMgt/explorer/search', {});
         expect(body.devices).toMatchObject([{ aggregatedActivityState: state, activities: [{ ruleId: rule, state }] }]);
+        const device = `/api/v1/deviceMgt/devices/${tenant.idOf('d')}`;
+        expect((await tenant.api.get(device)).body).toMatchObject({ activityState: state });
         return true;
       });
     };
