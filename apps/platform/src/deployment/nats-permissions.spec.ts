@@ -123,7 +123,7 @@ describe.each<{ title: string; file: string; processes: Process[] }>([
   let installation: Installation;
   beforeAll(async () => {
     installation = await install(file, processes);
-  });
+  }, 180_000);
   afterAll(() => installation?.stop());
 
   it('lets messages take every way that there is', async () => {
@@ -186,6 +186,15 @@ describe.each<{ title: string; file: string; processes: Process[] }>([
         .get('store')!
         .get<unknown[]>('/api/v0/data/streams/urn:lo:nsid:mqtt:d1?limit=100');
       return body.length >= sent;
+    });
+    const from = new Date(Date.now() - 3_600_000).toISOString();
+    await post(installation, 'event-processing', `${rules}/matching-rule/${id}/backtest`, { from });
+    await eventually(async () => {
+      const api = installation.apis.get('store')!;
+      const { body } = await api.get<Array<{ id: string }>>('/api/v0/data/streams/urn:lo:nsid:mqtt:d1?limit=1');
+      const path = `/api/v1/data/messages/${body[0]!.id}/journey`;
+      const { body: journey } = await api.get<{ steps: Array<{ outcome: string }> }>(path);
+      return journey.steps.every(({ outcome }) => outcome !== 'unknown');
     });
     await eventually(async () => {
       const query = { size: 0, query: { exists: { field: 'streamId' } } };
