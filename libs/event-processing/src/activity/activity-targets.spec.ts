@@ -1,5 +1,6 @@
 import { eventually } from '@orrery/core/testing';
 import { deviceManager } from '@orrery/device-manager';
+import { search } from '@orrery/search';
 import { store } from '@orrery/store';
 import { eventProcessing } from '../index.js';
 import { type ActivityBackend, type ActivityTenant, HOUR, MINUTE, startActivity } from '../testing/activity.js';
@@ -11,7 +12,7 @@ let activity: ActivityBackend;
 let tenant: ActivityTenant;
 
 beforeAll(async () => {
-  activity = await startActivity([deviceManager, store, eventProcessing]);
+  activity = await startActivity([deviceManager, store, search, eventProcessing]);
 });
 afterAll(() => activity.stop());
 beforeEach(() => {
@@ -115,7 +116,7 @@ describe('targets', () => {
 });
 
 describe('what others see', () => {
-  it('MSG-022 ACT-014 stored events have the full rule and its tags', async () => {
+  it('MSG-022 ACT-014 stored events have the full rule and its tags, by which they are found', async () => {
     const silentPolicy = { duration: 'PT10M', repeatInterval: 'PT10M' };
     const rule = await tenant.rule({ name: 'test 10 min', silentPolicy, tags: ['lyon'] }, await devices('d'));
     await tenant.pass(11 * MINUTE);
@@ -140,6 +141,11 @@ describe('what others see', () => {
           enabled: true,
         },
       },
+    });
+    await eventually(async () => {
+      const found = await tenant.api.post('/api/v1/data/search/hits', { query: { term: { tags: 'lyon' } } });
+      expect(found.body).toMatchObject([{ streamId: `event:${tenant.idOf('d')}`, tags: ['event', 'lyon'] }]);
+      return true;
     });
   });
 

@@ -81,7 +81,7 @@ export class ActivityTimers {
       const rows = (await manager.query(
         `SELECT ${STATE_COLUMNS}
          FROM activity_states s JOIN activity_rules r ON r.tenant_id = s.tenant_id AND r.id = s.rule_id
-         WHERE s.partition = $1 AND s.next_alarm <= $2
+         WHERE s.partition = $1 AND s.next_alarm <= $2 AND s.rule_version <= r.version
          ORDER BY s.next_alarm LIMIT ${BATCH} FOR UPDATE OF s SKIP LOCKED`,
         [partition, this.dueBefore(until)],
       )) as StateRow[];

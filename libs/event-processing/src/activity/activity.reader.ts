@@ -1,6 +1,12 @@
 import { type Bus, PartitionReader, type ReadItem } from '@orrery/core/bus';
 import type { Database } from '@orrery/core/database';
-import { type DeviceLifecycleEvent, type EventHeader, type MessageHeader, messageTime } from '@orrery/core/messages';
+import {
+  DEVICE_ID,
+  type DeviceLifecycleEvent,
+  type EventHeader,
+  type MessageHeader,
+  messageTime,
+} from '@orrery/core/messages';
 import {
   DEVICE_PLACED,
   type DevicePlacedEvent,
@@ -40,10 +46,13 @@ class Heard {
   readonly active = new Map<string, Active>();
   readonly placed = new Map<string, Placed>();
   readonly movedGroups = new Set<string>();
+  private readonly now = Date.now();
 
-  /** @param time of the activity, epoch milliseconds. */
-  activity(tenantId: string, deviceId: string, time: number): void {
-    if (Number.isNaN(time)) return;
+  /** @param at of the activity, epoch milliseconds. A clock that is ahead must not put an alarm off. */
+  activity(tenantId: string, deviceId: string, at: number): void {
+    // The source of an injected message may be any text.
+    if (!(at > 0) || !DEVICE_ID.test(deviceId)) return;
+    const time = Math.min(at, this.now);
     const key = `${tenantId} ${deviceId}`;
     const known = this.active.get(key);
     const contacts = known?.contacts ?? [];
@@ -127,7 +136,7 @@ async function applyActivity(manager: EntityManager, partitions: number, active:
      FROM unnest($1::text[], $2::text[], $3::timestamptz[]) AS v (tenant_id, device_id, last)
      JOIN activity_states s ON s.tenant_id = v.tenant_id AND s.device_id = v.device_id
      JOIN activity_rules r ON r.tenant_id = s.tenant_id AND r.id = s.rule_id
-     WHERE r.enabled AND (s.state <> 'ACTIVE' OR s.next_alarm IS NULL OR s.rule_version <> r.version
+     WHERE r.enabled AND s.rule_version <= r.version AND (s.state <> 'ACTIVE' OR s.next_alarm IS NULL OR s.rule_version < r.version
        OR v.last >= s.quiet_since + $4 * interval '1 millisecond')
      ORDER BY s.tenant_id, s.device_id, s.rule_id FOR UPDATE OF s`,
     [
@@ -138,14 +147,12 @@ async function applyActivity(manager: EntityManager, partitions: number, active:
     ],
   )) as StateRow[];
   const byDevice = new Map(active.map((each) => [`${each.tenantId} ${each.deviceId}`, each.contacts]));
-  const now = Date.now();
   const changed = rows.map((row) => {
     let next = stateOf(row);
     const alarms: Alarm[] = [];
     const contacts = byDevice.get(`${row.tenant_id} ${row.device_id}`)!.toSorted((a, b) => a.first - b.first);
-    for (const { first, last } of contacts) {
-      // A clock that is ahead must not put an alarm off.
-      const step = activeAt(next, delaysOf(row), { first: Math.min(first, now), last: Math.min(last, now) });
+    for (const contact of contacts) {
+      const step = activeAt(next, delaysOf(row), contact);
       next = step.next;
       alarms.push(...step.alarms);
     }

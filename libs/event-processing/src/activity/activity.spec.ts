@@ -58,6 +58,9 @@ describe('what counts as activity', () => {
   it('ACT-006 data with the device as its source, and not that of another source', async () => {
     await devices('other');
     await activeAfterNineMinutes(async () => {
+      // Sources that are no device, in the batch of one that is.
+      for (const source of ['\0', '\ud800', 'x'.repeat(10_000), "';--"])
+        await tenant.api.post('/api/v0/data/streams/any', { value: {}, metadata: { source } });
       await tenant.send('other');
       await tenant.send('d');
     });

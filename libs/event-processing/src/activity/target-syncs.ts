@@ -101,6 +101,15 @@ export class TargetSyncs {
     const read = await this.readInventory(tenantId, { deviceIds, groupPaths: [] });
     const since = new Map(rows.map((row) => [row.device_id, row.since]));
     await this.write(tenantId, read.revision, async (manager) => {
+      // Before states are locked, in the order in which the reader locks them.
+      await manager.query(
+        `WITH locked AS (
+           SELECT p.device_id FROM activity_placed p JOIN unnest($2::text[], $3::bigint[]) AS v (device_id, seq)
+             ON p.device_id = v.device_id AND p.seq = v.seq
+           WHERE p.tenant_id = $1 ORDER BY p.device_id FOR UPDATE OF p)
+         DELETE FROM activity_placed p USING locked l WHERE p.tenant_id = $1 AND p.device_id = l.device_id`,
+        [tenantId, deviceIds, rows.map(({ seq }) => seq)],
+      );
       const rules = await manager.findBy(ActivityRule, { tenantId });
       const tests = rules.map((rule) => ({ rule, isTargeted: compileTargets(rule) }));
       const known = (await manager.query(
@@ -114,11 +123,6 @@ export class TargetSyncs {
           .map(({ rule }) => this.target(rule, device, since.get(device.deviceId)!)),
       );
       await this.replace(manager, known, targets);
-      await manager.query(
-        `DELETE FROM activity_placed p USING unnest($2::text[], $3::bigint[]) AS v (device_id, seq)
-         WHERE p.tenant_id = $1 AND p.device_id = v.device_id AND p.seq = v.seq`,
-        [tenantId, deviceIds, rows.map(({ seq }) => seq)],
-      );
     });
     return true;
   }
