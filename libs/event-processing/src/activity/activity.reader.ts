@@ -132,13 +132,15 @@ async function notePlaced(manager: EntityManager, placed: Placed[]): Promise<voi
 async function applyActivity(manager: EntityManager, partitions: number, active: Active[]): Promise<void> {
   if (active.length === 0) return;
   const rows = (await manager.query(
-    `SELECT ${STATE_COLUMNS}
-     FROM unnest($1::text[], $2::text[], $3::timestamptz[]) AS v (tenant_id, device_id, last)
-     JOIN activity_states s ON s.tenant_id = v.tenant_id AND s.device_id = v.device_id
-     JOIN activity_rules r ON r.tenant_id = s.tenant_id AND r.id = s.rule_id
-     WHERE r.enabled AND s.rule_version <= r.version AND (s.state <> 'ACTIVE' OR s.next_alarm IS NULL OR s.rule_version < r.version
-       OR v.last >= s.quiet_since + $4 * interval '1 millisecond')
-     ORDER BY s.tenant_id, s.device_id, s.rule_id FOR UPDATE OF s`,
+    // States first: a tenant may have many more rules than the few that target a device.
+    `WITH s AS MATERIALIZED (
+       SELECT s.* FROM unnest($1::text[], $2::text[], $3::timestamptz[]) AS v (tenant_id, device_id, last)
+       JOIN activity_states s ON s.tenant_id = v.tenant_id AND s.device_id = v.device_id
+       WHERE s.state <> 'ACTIVE' OR s.next_alarm IS NULL OR v.last >= s.quiet_since + $4 * interval '1 millisecond'
+       ORDER BY s.tenant_id, s.device_id, s.rule_id FOR UPDATE OF s)
+     SELECT ${STATE_COLUMNS} FROM s JOIN activity_rules r ON r.tenant_id = s.tenant_id AND r.id = s.rule_id
+     WHERE r.enabled AND s.rule_version <= r.version
+     ORDER BY s.tenant_id, s.device_id, s.rule_id`,
     [
       active.map(({ tenantId }) => tenantId),
       active.map(({ deviceId }) => deviceId),
