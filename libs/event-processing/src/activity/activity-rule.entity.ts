@@ -1,5 +1,5 @@
 import { Column, Entity, PrimaryColumn } from 'typeorm';
-import type { SilentPolicyDto, TargetsDto } from './activity-rule.dto.js';
+import type { ActivityRuleView, SilentPolicyDto, TargetsDto } from './activity-rule.dto.js';
 
 /** Manual 17.2.7.2. */
 @Entity('activity_rules')
@@ -18,3 +18,13 @@ export class ActivityRule {
   @Column('timestamptz') changed!: Date;
   @Column('timestamptz') created!: Date;
 }
+
+/** As the API and stored events show it. */
+export const ruleView = ({ id, name, enabled, silentPolicy, targets, tags }: ActivityRule): ActivityRuleView => ({
+  id,
+  name,
+  enabled,
+  silentPolicy,
+  targets,
+  ...(tags === null ? {} : { tags }),
+});

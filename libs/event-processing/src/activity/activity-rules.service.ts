@@ -6,12 +6,11 @@ import type { FieldError } from '@orrery/core/messages';
 import type { EntityManager } from 'typeorm';
 import { parseDuration, UUID } from '../rules/rule-document.js';
 import type { ActivityRuleDto, ActivityRuleView } from './activity-rule.dto.js';
-import { ActivityRule } from './activity-rule.entity.js';
+import { ActivityRule, ruleView } from './activity-rule.entity.js';
+import { SHORTEST_MS } from './activity-state.js';
 import { lockTenant } from './activity-tenants.js';
 import { requestSync } from './target-syncs.js';
 
-/** Any shorter duration is handled as this one (manual 17.2.7.2). */
-export const SHORTEST_MS = 600_000;
 const MAX_TAGS = 20;
 
 /** Activity rules of a tenant (manual 17.2.7.2). What a change means for states follows soon after it. */
@@ -123,13 +122,3 @@ function columnsOf(body: ActivityRuleDto) {
     repeatMs: repeatInterval ? handledMs(repeatInterval) : null,
   };
 }
-
-/** As the API and stored events show it. */
-export const ruleView = ({ id, name, enabled, silentPolicy, targets, tags }: ActivityRule): ActivityRuleView => ({
-  id,
-  name,
-  enabled,
-  silentPolicy,
-  targets,
-  ...(tags === null ? {} : { tags }),
-});

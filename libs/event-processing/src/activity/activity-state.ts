@@ -43,6 +43,9 @@ export interface Contact {
  */
 export const TOLERANCE_MS = 5000;
 
+/** Any shorter duration is handled as this one (manual 17.2.7.2). */
+export const SHORTEST_MS = 600_000;
+
 /** When the next alarm is due; null when none is. */
 export const dueTime = ({ state, quietSince, nextAlarm }: ActivityState, { delayMs }: SilentDelays): number | null =>
   nextAlarm === null ? null : state === 'SILENT' ? nextAlarm : quietSince + delayMs;

@@ -1,7 +1,6 @@
 import type { Database } from '@orrery/core/database';
 import { In } from 'typeorm';
-import { ActivityRule } from './activity-rule.entity.js';
-import { ruleView } from './activity-rules.service.js';
+import { ActivityRule, ruleView } from './activity-rule.entity.js';
 import { dueTime } from './activity-state.js';
 import type { ActivityStateDto, MuteDto } from './activity-state.dto.js';
 import { lockTenant } from './activity-tenants.js';

@@ -16,8 +16,7 @@ import {
 } from '@orrery/device-manager/contract';
 import type { EntityManager } from 'typeorm';
 import { ACTIVITY_READER } from '../contract.js';
-import { SHORTEST_MS } from './activity-rules.service.js';
-import { activeAt, type Alarm, type Contact, TOLERANCE_MS } from './activity-state.js';
+import { activeAt, type Alarm, type Contact, SHORTEST_MS, TOLERANCE_MS } from './activity-state.js';
 import { tenantsWithRules } from './activity-tenants.js';
 import { delaysOf, STATE_COLUMNS, stateOf, type StateRow, writeStates } from './state-rows.js';
 import { requestGroupSyncs } from './target-syncs.js';

@@ -4,8 +4,7 @@ import { type EventHeader, newMessageId, partitionOf } from '@orrery/core/messag
 import { type ActivityStateEvent, RULE_ACTIVITY } from '@orrery/device-manager/contract';
 import { type EntityManager, In } from 'typeorm';
 import type { DeviceActivityEvent } from '../contract.js';
-import { ActivityRule } from './activity-rule.entity.js';
-import { ruleView } from './activity-rules.service.js';
+import { ActivityRule, ruleView } from './activity-rule.entity.js';
 import { type ActivityState, type Alarm, type SilentDelays, unknownSince } from './activity-state.js';
 
 /** A row of `activity_states`, s, with what it needs of its rule, r. */
