@@ -273,6 +273,23 @@ it('use case 3: high levels of a pollutant are pushed to a webhook when the day 
       ],
     },
   );
+  // Fires for each message: then all rules have looked at it.
+  const any = await create(`${EVENTS}/matching-rule`, {
+    name: 'measured',
+    enabled: true,
+    dataPredicate: { '>': [level, 0] },
+  });
+  await create(`${EVENTS}/firing-rule`, {
+    name: 'measured',
+    enabled: true,
+    matchingRuleIds: [any.id],
+    firingType: 'ALWAYS',
+  });
+  const evaluated = (NO2: number): Promise<unknown> =>
+    eventually(async () => {
+      const { body } = await e2e.api.get<Json[]>('/api/v0/data/streams/event:paris-centre-hourly');
+      return body.some((event) => JSON.stringify(event).includes(`"NO2":${NO2}`));
+    });
   const station = await e2e.device('paris-centre');
   const measure = (NO2: number): Promise<unknown> =>
     station.publishAsync(
@@ -287,6 +304,7 @@ it('use case 3: high levels of a pollutant are pushed to a webhook when the day 
   // The context is changed: the next message is looked at with it.
   await provide('context/no2-previous-day-medium-level-reached', { contextData: false });
   await measure(250);
+  await evaluated(250);
   await provide('context/no2-previous-day-medium-level-reached', { contextData: true });
   await measure(300);
   await eventually(() => alerts().some((body) => body.includes('300')));

@@ -82,11 +82,12 @@ const BUCKETS = ['KV_orrery_leases', 'KV_orrery_registry'];
 const CLOSED = [...BUCKETS, 'CONTROL', 'DEAD', 'AUDIT', 'STAGES'];
 
 /**
+ * @param {string} user who gets answers where nobody else listens
  * @param {string[]} names of the services in the process
  * @param {Permissions} permissions
  * @returns {{ publish: { allow: string[], deny: string[] }, subscribe: { allow: string[] } }}
  */
-function rulesOf(names, { publish, subscribe, reads }) {
+function rulesOf(user, names, { publish, subscribe, reads }) {
   const readData = reads.includes('data');
   const named = reads.filter((stream) => stream !== 'data');
   const streams = readData ? ['*', ...named] : named;
@@ -124,7 +125,13 @@ function rulesOf(names, { publish, subscribe, reads }) {
       ],
     },
     subscribe: {
-      allow: [...names.map((name) => `rpc.${name}.*`), ...subscribe, 'control.apiKey', 'control.tenant', '_INBOX.>'],
+      allow: [
+        ...names.map((name) => `rpc.${name}.*`),
+        ...subscribe,
+        'control.apiKey',
+        'control.tenant',
+        `_INBOX.${user}.>`,
+      ],
     },
   };
 }
@@ -146,7 +153,7 @@ export function authorizationOf(users) {
   const blocks = Object.entries(users).map(([user, services]) => {
     const login = `user: ${JSON.stringify(user)}, password: $${passwordVariable(user)}`;
     if (!services) return `    { ${login} }\n`;
-    const { publish, subscribe } = rulesOf(services, together(services));
+    const { publish, subscribe } = rulesOf(user, services, together(services));
     return `    {
       ${login}
       permissions: {

@@ -363,6 +363,7 @@ describe('refuses', () => {
     ['decoder', '>', 'to listen to everything'],
     ['mqtt-connector', 'control.>', 'to listen to changes that are not for it'],
     ['search', 'ready.*', 'to take messages without a position'],
+    ['store', '_INBOX.identity.>', 'to listen to what others are answered'],
   ])('%s on %s: %s', async (user, subject) => {
     const before = (await installation.violations()).length;
     const connection = await connectNats(installation.urlOf(user), 'test');

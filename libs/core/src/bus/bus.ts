@@ -15,13 +15,22 @@ export interface BusOptions {
   logger: Logger;
 }
 
+const serversOf = (urls: string): URL[] => urls.split(',').map((url) => new URL(url.trim()));
+
+/** Where answers come to: each user of NATS has a place of its own, which the others may not listen to. */
+function inboxPrefixOf(urls: string): string {
+  const { username } = serversOf(urls)[0]!;
+  return username ? `_INBOX.${decodeURIComponent(username).replaceAll(/[^\w-]/g, '_')}` : '_INBOX';
+}
+
 /** Connects to `nats://user:password@host:port`, or several of them separated by commas, and reconnects for ever. */
 export function connectNats(urls: string, name: string): Promise<NatsConnection> {
-  const servers = urls.split(',').map((url) => new URL(url.trim()));
+  const servers = serversOf(urls);
   const { username, password } = servers[0]!;
   return connect({
     servers: servers.map((server) => server.host),
     name,
+    inboxPrefix: inboxPrefixOf(urls),
     ...(username ? { user: decodeURIComponent(username), pass: decodeURIComponent(password) } : {}),
     maxReconnectAttempts: -1,
     reconnectTimeWait: 250,
@@ -83,6 +92,11 @@ export class Bus {
       await connection.close();
       throw error;
     }
+  }
+
+  /** Beginning of the subjects that answers come to. */
+  get inboxPrefix(): string {
+    return inboxPrefixOf(this.options.url);
   }
 
   get partitions(): number {

@@ -85,7 +85,7 @@ export class PackingPublisher {
   ) {
     this.lanes = Array.from({ length: bus.partitions }, () => ({ queue: [], number: 0, sentAt: 0 }));
     this.origin = `${bus.instance}-${++PackingPublisher.made}`;
-    this.inbox = `_INBOX.pub.${this.origin}.${stream}`;
+    this.inbox = `${bus.inboxPrefix}.pub.${this.origin}.${stream}`;
     this.replies = bus.connection.subscribe(`${this.inbox}.*`, {
       callback: (error, message) => this.onReply(error, message),
     });

@@ -19,6 +19,9 @@ const PUBLIC_BODY_LIMIT = 64 << 10;
 /** A server that does not answer a health check for so long counts as down. */
 const HEALTH_MS = 2000;
 
+/** What a process does without for a while: data flows when Redis is away, so clients must still be sent here. */
+const DISPENSABLE = new Set(['redis']);
+
 /** Readiness of what this process needs; each name is shown by `/health/ready`. */
 export type HealthChecks = Record<string, () => Promise<void>>;
 
@@ -114,7 +117,7 @@ export function configureServer(
         return [name, problem === undefined ? { status: 'up' } : { status: 'down', problem }] as const;
       }),
     );
-    const ready = results.every(([, result]) => result.status === 'up');
+    const ready = results.every(([name, result]) => result.status === 'up' || DISPENSABLE.has(name));
     return reply.status(ready ? 200 : 503).send({ status: ready ? 'up' : 'down', parts: Object.fromEntries(results) });
   });
   fastify.get('/metrics', async (_request, reply) => reply.type(registry.contentType).send(await registry.metrics()));
