@@ -350,7 +350,7 @@ describe('PackingPublisher and PartitionReader', () => {
     const fallBehind = async (): Promise<void> => {
       const before = stops;
       working = false;
-      await send(publisher, 0, range(1000, 12_000));
+      await send(publisher, 0, range(1000, 24_000));
       await eventually(() => stops > before);
     };
     const catchUp = (): void => {

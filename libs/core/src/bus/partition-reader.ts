@@ -57,7 +57,9 @@ interface Feed {
   reading: number;
 }
 
-const MAX_BUFFERED_ITEMS = 8000;
+const MAX_BUFFERED_ITEMS = 20_000;
+/** Entries that a partition's stream may send ahead. What is under way when a full reader stops is sent again later. */
+const ENTRIES_AHEAD = 8;
 const MAX_BUFFERED_BYTES = 32 << 20;
 const RETRY_MS = 500;
 
@@ -187,7 +189,7 @@ export class PartitionReader {
         opt_start_seq: feed.buffered + 1,
       });
       const messages = await consumer.consume({
-        max_messages: 64,
+        max_messages: ENTRIES_AHEAD,
         callback: (message) => {
           if (feed.reading === reading) this.take(stream, partition, feed, message);
         },
@@ -271,7 +273,8 @@ export class PartitionReader {
       if (this.options.lingerMs) await this.linger(this.options.lingerMs);
       const batch = this.nextBatch();
       await this.process(batch);
-      if (this.bufferedItems < MAX_BUFFERED_ITEMS / 4) this.resumeAll();
+      // Soon enough that there is work until the next ones come.
+      if (this.bufferedItems < MAX_BUFFERED_ITEMS / 2) this.resumeAll();
     }
   }
 
