@@ -133,6 +133,34 @@ it('PIP-021 an encoded message is decoded, then transformed, and goes its whole 
   expect(found[0]).toMatchObject({ streamId: 'urn:lo:nsid:mqtt:climate-1', value: { humidity: 42 } });
 });
 
+it('a script decodes what a device sends, one that does not end decodes nothing and delays nobody', async () => {
+  const script = (body: string): string => `function decode(payload) { ${body} }`;
+  const level = 'var n = parseInt(payload, 16); return { level: n & 127, alarm: n > 127 };';
+  for (const [encoding, body] of [
+    ['level', level],
+    ['endless', 'for (;;);'],
+  ] as const)
+    await create('/api/v0/decoders/javascript', { encoding, enabled: true, script: script(body), model: encoding });
+  const device = await e2e.device('tank-1');
+  const send = (encoding: string): Promise<unknown> =>
+    device.publishAsync(`dev/v1/data/binary/${encoding}`, Buffer.from([0x83]), { qos: 1 });
+  await eventually(async () => {
+    await send('level');
+    const { body } = await e2e.api.get<Json[]>('/api/v0/data/streams/urn:lo:nsid:mqtt:tank-1');
+    return body[0]?.['model'] === 'level';
+  });
+  await send('endless');
+  await send('level');
+  const messages = await eventually(async () => {
+    const { body } = await e2e.api.get<Json[]>('/api/v0/data/streams/urn:lo:nsid:mqtt:tank-1');
+    const endless = body.findIndex(({ metadata }) => (metadata as Json)['encoding'] === 'endless');
+    return endless > 0 && body;
+  });
+  expect(messages[0]).toMatchObject({ model: 'level', value: { payload: '83', level: 3, alarm: true } });
+  expect(messages[1]).toMatchObject({ value: { payload: '83' } });
+  expect(messages[1]!['model']).toBeUndefined();
+});
+
 it('use case 1: NTF-008 a motion at night is told by SMS, and not again for two minutes', async () => {
   const hour = { get_utc_hours: [{ var: 'timestamp' }] };
   const matching = await create(`${EVENTS}/matching-rule`, {
