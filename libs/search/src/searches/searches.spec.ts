@@ -64,7 +64,7 @@ describe.each(engines)('searches ($name)', (engine) => {
     return answer.body;
   };
 
-  it('SRC-001 SRC-005 API-027 answers took, total and aggregations, and hits when asked', async () => {
+  it('SRC-001 SRC-005 answers took, total and aggregations, and hits when asked', async () => {
     const api = await tenant('stats', [
       temperature('myDeviceTemperature', 24.1),
       temperature('myDeviceTemperature', 25.9),
@@ -378,7 +378,7 @@ describe.each(engines)('searches ($name)', (engine) => {
     expect((await api.post('/api/v1/data/search', body)).status).toBe(400);
   });
 
-  it('ACC-036 needs DATA_R', async () => {
+  it('needs DATA_R', async () => {
     const stranger = apiClient(url, keys.grant('mine', { roles: ['DEVICE_R', 'DATA_W'] }).value);
     const reader = apiClient(url, keys.grant('mine', { roles: ['DATA_R'] }).value);
     for (const version of ['v0', 'v1'])
