@@ -11,6 +11,8 @@ const RATE = '[$__rate_interval]';
 const of = (metric, more = '') => `${metric}{platform="orrery",job=~"$job"${more}}`;
 /** @param {string} metric @param {string} by */
 const rate = (metric, by) => `sum by (${by}) (rate(${of(metric)}${RATE}))`;
+/** @param {string} metric @param {string} by */
+const most = (metric, by) => `max by (${by}) (${of(metric)})`;
 /** @param {number} quantile @param {string} metric @param {string} by */
 const quantile = (quantile, metric, by) =>
   `histogram_quantile(${quantile}, sum by (${by}, le) (rate(${of(`${metric}_bucket`)}${RATE})))`;
@@ -47,6 +49,15 @@ const DASHBOARDS = [
             ],
           },
           {
+            title: 'Time until the bus acknowledges, p50 and p99',
+            unit: 's',
+            about: 'Of an entry: NATS writes it to disk, on most of its servers.',
+            queries: [
+              [quantile(0.5, 'orrery_bus_ack_seconds', 'stream'), '{{stream}} p50'],
+              [quantile(0.99, 'orrery_bus_ack_seconds', 'stream'), '{{stream}} p99'],
+            ],
+          },
+          {
             title: 'Messages waiting for the bus',
             unit: 'short',
             queries: [[`sum by (job, stream) (${of('orrery_bus_pending_messages')})`, '{{job}} {{stream}}']],
@@ -55,13 +66,53 @@ const DASHBOARDS = [
             title: 'Entries published again',
             unit: 'cps',
             about: 'Refused by a full stream, or not answered.',
-            queries: [[rate('orrery_bus_publish_retries_total', 'stream'), '{{stream}}']],
+            queries: [[rate('orrery_bus_publish_retries_total', 'stream, reason'), '{{stream}} {{reason}}']],
+          },
+          {
+            title: 'Messages refused',
+            unit: 'cps',
+            about: 'Their publishers were told so: nothing is lost without a word.',
+            queries: [[rate('orrery_bus_refused_total', 'stream, reason'), '{{stream}} {{reason}}']],
+          },
+          {
+            title: 'How full the streams are',
+            unit: 'percentunit',
+            about: 'The fullest partition. At 100 % publishers are refused.',
+            queries: [[most('orrery_stream_fill_ratio', 'stream'), '{{stream}}']],
+          },
+          {
+            title: 'Oldest entry of the streams',
+            unit: 's',
+            about: 'Not handled by the slowest reader, also when that does not run.',
+            queries: [[most('orrery_stream_oldest_seconds', 'stream'), '{{stream}}']],
           },
         ],
       },
       {
         title: 'Readers',
         panels: [
+          {
+            title: 'Lag',
+            unit: 's',
+            about: 'Age of the oldest entry that is not handled yet, in the partition that is furthest behind.',
+            queries: [[most('orrery_reader_lag_seconds', 'reader'), '{{reader}}']],
+          },
+          {
+            title: 'Entries behind',
+            unit: 'short',
+            about: 'Not handled yet, of all partitions that somebody owns.',
+            queries: [[`sum by (reader, stream) (${of('orrery_reader_lag_entries')})`, '{{reader}} {{stream}}']],
+          },
+          {
+            title: 'Ten partitions that are furthest behind',
+            unit: 'short',
+            queries: [
+              [
+                `topk(10, ${most('orrery_reader_lag_entries', 'reader, stream, partition')})`,
+                '{{reader}} {{stream}}_{{partition}}',
+              ],
+            ],
+          },
           {
             title: 'Messages handled',
             unit: 'cps',
@@ -76,19 +127,34 @@ const DASHBOARDS = [
             ],
           },
           {
-            title: 'Messages in a batch',
+            title: 'Messages in a batch, p50 and p99',
             unit: 'short',
             queries: [
-              [
-                `${rate('orrery_reader_messages_total', 'reader')} / ${rate('orrery_reader_batch_seconds_count', 'reader')}`,
-                '{{reader}}',
-              ],
+              [quantile(0.5, 'orrery_reader_batch_messages', 'reader'), '{{reader}} p50'],
+              [quantile(0.99, 'orrery_reader_batch_messages', 'reader'), '{{reader}} p99'],
             ],
+          },
+          {
+            title: 'Batches that failed',
+            unit: 'cps',
+            about: 'They are tried again; the log says why.',
+            queries: [[rate('orrery_reader_failures_total', 'reader'), '{{reader}}']],
           },
           {
             title: 'Partitions owned',
             unit: 'short',
-            queries: [[`sum by (reader, instance) (${of('orrery_reader_partitions')})`, '{{reader}} {{instance}}']],
+            about: 'Each reader owns all partitions of the installation together.',
+            queries: [
+              [`sum by (reader, instance) (${of('orrery_reader_partitions')})`, '{{reader}} {{instance}}'],
+              [`max(${of('orrery_bus_partitions')})`, 'partitions'],
+            ],
+          },
+          {
+            title: 'Leases that changed hands',
+            unit: 'short',
+            queries: [
+              [`sum by (leases, change) (increase(${of('orrery_lease_changes_total')}[5m]))`, '{{leases}} {{change}}'],
+            ],
           },
           {
             title: 'Messages set aside',
@@ -125,6 +191,37 @@ const DASHBOARDS = [
             queries: [
               [`topk(10, ${quantile(0.99, 'orrery_http_request_seconds', 'method, route')})`, '{{method}} {{route}}'],
             ],
+          },
+        ],
+      },
+      {
+        title: 'PostgreSQL',
+        panels: [
+          {
+            title: 'Waiting for a connection',
+            unit: 'short',
+            queries: [[`sum by (schema, instance) (${of('orrery_database_waiting')})`, '{{schema}} {{instance}}']],
+          },
+          {
+            title: 'Connections in use',
+            unit: 'short',
+            queries: [[`sum by (schema, state) (${of('orrery_database_connections')})`, '{{schema}} {{state}}']],
+          },
+          {
+            title: 'Rows in outboxes',
+            unit: 'short',
+            about: 'Written with their effects, and not on the bus yet.',
+            queries: [[most('orrery_outbox_rows', 'schema'), '{{schema}}']],
+          },
+          {
+            title: 'Oldest row of outboxes',
+            unit: 's',
+            queries: [[most('orrery_outbox_oldest_seconds', 'schema'), '{{schema}}']],
+          },
+          {
+            title: 'Repeated work that failed',
+            unit: 'short',
+            queries: [[`sum by (job) (increase(${of('orrery_job_runs_total', ',outcome="failed"')}[15m]))`, '{{job}}']],
           },
         ],
       },

@@ -103,6 +103,8 @@ function rulesOf(user, names, { publish, subscribe, reads }) {
         'rpc.*.journeyOf',
         '$JS.API.INFO',
         '$JS.API.STREAM.INFO.*',
+        // How far readers are behind, for metrics.
+        ...(readData ? ['$JS.API.STREAM.LIST'] : []),
         // Whoever holds the lease frees the streams of what is read.
         '$JS.API.STREAM.PURGE.*',
         ...BUCKETS.flatMap((bucket) => [`$JS.API.DIRECT.GET.${bucket}.>`, `$JS.API.STREAM.MSG.GET.${bucket}`]),

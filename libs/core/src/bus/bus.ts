@@ -2,8 +2,9 @@ import { jetstream, jetstreamManager, type JetStreamClient, type JetStreamManage
 import { type KV, Kvm } from '@nats-io/kv';
 import { connect, type NatsConnection, type Subscription } from '@nats-io/transport-node';
 import { randomBytes } from 'node:crypto';
-import type { Logger } from '../telemetry/index.js';
+import { type Logger, metrics } from '../telemetry/index.js';
 import { decodeEntry, type EntryItem } from '../messages/index.js';
+import { StreamStates } from './stream-states.js';
 import { checkServer, controlSubject, LEASES_BUCKET, REGISTRY_BUCKET } from './streams.js';
 
 export interface BusOptions {
@@ -43,6 +44,7 @@ export function connectNats(urls: string, name: string): Promise<NatsConnection>
 export class Bus {
   /** Unique for this process run: origin of entries, holder of leases. */
   readonly instance = randomBytes(8).toString('hex');
+  readonly streams: StreamStates;
   private readonly reconnectListeners = new Set<() => void>();
 
   private constructor(
@@ -57,6 +59,8 @@ export class Bus {
     /** Most bytes of a message, headers included. The connection itself knows it only while it is up. */
     readonly maxPayload: number,
   ) {
+    this.streams = new StreamStates(jsm);
+    metrics.partitions.set(options.partitions);
     void this.watchStatus();
   }
 

@@ -1,6 +1,7 @@
 import type { KvEntry } from '@nats-io/kv';
 import { deadline } from '@nats-io/transport-node';
 import { bucketKeys, purgeKey } from './bucket-keys.js';
+import { metrics } from '../telemetry/index.js';
 import { type Bus } from './bus.js';
 import { LEASES_BUCKET } from './streams.js';
 
@@ -52,7 +53,9 @@ export class LeaseManager {
 
   /** Gives a key up without deleting it, because a database said that another instance owns it. */
   forget(key: number): void {
-    if (this.held.delete(key)) this.listener.lost(key);
+    if (!this.held.delete(key)) return;
+    this.changed('lost');
+    this.listener.lost(key);
   }
 
   /** Releases everything, so that others need not wait for the leases to expire. Call after the work has stopped. */
@@ -136,6 +139,7 @@ export class LeaseManager {
       const revision = await this.bus.leases.create(this.leaseKey(key), this.bus.instance);
       if (this.stopped) return;
       this.held.set(key, { revision, renewed: asked });
+      this.changed('acquired');
       this.listener.acquired(key, revision);
     } catch {
       // Another instance holds it.
@@ -146,8 +150,13 @@ export class LeaseManager {
     const lease = this.held.get(key);
     if (!lease) return;
     this.held.delete(key);
+    this.changed('released');
     this.listener.lost(key);
     await this.bus.leases.delete(this.leaseKey(key), { previousSeq: lease.revision });
+  }
+
+  private changed(change: 'acquired' | 'lost' | 'released'): void {
+    metrics.leaseChanges.inc({ leases: this.name, change });
   }
 
   private dropExpired(): void {

@@ -3,6 +3,7 @@ import { Client } from 'pg';
 import type { EntityManager } from 'typeorm';
 import { outboxChannel, type Database } from '../database/index.js';
 import { encodeEntry } from '../messages/index.js';
+import { metrics, onScrape } from '../telemetry/index.js';
 import type { Bus } from './bus.js';
 import { LeaseManager } from './leases.js';
 import { NUMBER_HEADER, ORIGIN_HEADER } from './publisher.js';
@@ -14,6 +15,8 @@ const MAX_ITEMS = 200;
 /** Of an entry, unless it is a single row: far below what the server takes. */
 const MAX_ENTRY_BYTES = 1 << 20;
 const RETRY_MS = 500;
+/** A metric need not know more. */
+const MAX_COUNTED = 100_000;
 
 interface Row {
   id: string;
@@ -36,6 +39,9 @@ export class OutboxRelay {
   private again = false;
   private stopped = false;
   private retry?: NodeJS.Timeout;
+  private endMeasuring?: () => void;
+  /** The oldest row that was seen, and since when. */
+  private oldest?: { id: string; since: number } | undefined;
 
   constructor(
     private readonly bus: Bus,
@@ -48,11 +54,13 @@ export class OutboxRelay {
   }
 
   async start(): Promise<void> {
+    this.endMeasuring = onScrape(() => this.measure());
     await this.leases.start();
   }
 
   async stop(): Promise<void> {
     this.stopped = true;
+    this.endMeasuring?.();
     clearTimeout(this.retry);
     await this.unlisten();
     while (this.working) await new Promise((resolve) => setTimeout(resolve, 5));
@@ -94,6 +102,23 @@ export class OutboxRelay {
     const client = this.listener;
     delete this.listener;
     await client?.end().catch(() => undefined);
+  }
+
+  // By each instance: also when none holds the lease.
+  private async measure(): Promise<() => void> {
+    const [found] = await this.database.query<{ rows: string; id: string | null }>(
+      `SELECT count(*) AS rows, min(id) AS id FROM (SELECT id FROM outbox ORDER BY id LIMIT ${MAX_COUNTED}) head`,
+    );
+    const { rows, id } = found!;
+    const now = performance.now();
+    if (id === null) this.oldest = undefined;
+    else if (this.oldest?.id !== id) this.oldest = { id, since: now };
+    const seconds = this.oldest ? (now - this.oldest.since) / 1000 : 0;
+    const schema = this.database.options.schema.name;
+    return () => {
+      metrics.outboxRows.set({ schema }, Number(rows));
+      metrics.outboxOldest.set({ schema }, seconds);
+    };
   }
 
   private wake(): void {

@@ -8,6 +8,7 @@ import { writeDeadLetter } from './dead-letters.js';
 import { LeaseManager } from './leases.js';
 import { FencedError, fence, keptOrigins, movePositions, reportPositions, type Position } from './positions.js';
 import { NUMBER_HEADER, ORIGIN_HEADER } from './publisher.js';
+import { measureLag, type ReaderProgress } from './reader-lag.js';
 import { streamName, type PartitionedStream } from './streams.js';
 
 /** One message or event, and where it was read. */
@@ -41,6 +42,8 @@ interface Entry {
   number: number;
   items: ReadItem[];
   bytes: number;
+  /** When the stream took it, epoch milliseconds. */
+  at: number;
 }
 
 interface Feed {
@@ -81,6 +84,8 @@ export class PartitionReader {
   private readonly won = new Map<number, number>();
   private readonly reported = new Map<string, number>();
   private buffer: Entry[] = [];
+  /** What is being applied. */
+  private batch: Entry[] = [];
   private bufferedItems = 0;
   private bufferedBytes = 0;
   private stopped = false;
@@ -88,11 +93,20 @@ export class PartitionReader {
   private wake?: () => void;
   private reporter?: NodeJS.Timeout;
   private unsubscribe?: () => void;
+  private endMeasuring?: () => void;
+  private readonly counted;
 
   constructor(
     private readonly bus: Bus,
     private readonly options: ReaderOptions,
   ) {
+    const { name } = options;
+    this.counted = {
+      messages: metrics.readMessages.labels(name),
+      batchMessages: metrics.readBatchMessages.labels(name),
+      batchSeconds: metrics.readBatchSeconds.labels(name),
+      failures: metrics.failedBatches.labels(name),
+    };
     this.leases = new LeaseManager(bus, options.name, bus.partitions, {
       acquired: (partition, epoch) => {
         this.won.set(partition, epoch);
@@ -111,6 +125,7 @@ export class PartitionReader {
       this.pause();
       this.wake?.();
     });
+    this.endMeasuring = measureLag(this.bus, this.options.name, () => this.progress());
     await this.leases.start();
     this.reporter = setInterval(() => void this.report(), 2000);
   }
@@ -120,6 +135,7 @@ export class PartitionReader {
     this.stopped = true;
     clearInterval(this.reporter);
     this.unsubscribe?.();
+    this.endMeasuring?.();
     this.wake?.();
     await this.loop;
     for (const feed of this.feeds.values()) {
@@ -228,7 +244,16 @@ export class PartitionReader {
         'skipped an entry of unknown format',
       );
     }
-    this.buffer.push({ stream, partition, seq: message.seq, origin, number, items, bytes: message.data.length });
+    this.buffer.push({
+      stream,
+      partition,
+      seq: message.seq,
+      origin,
+      number,
+      items,
+      bytes: message.data.length,
+      at: message.info.timestampNanos / 1e6,
+    });
     this.bufferedItems += items.length;
     this.bufferedBytes += message.data.length;
     if (this.bufferedItems > MAX_BUFFERED_ITEMS || this.bufferedBytes > MAX_BUFFERED_BYTES) this.pause();
@@ -271,8 +296,9 @@ export class PartitionReader {
         continue;
       }
       if (this.options.lingerMs) await this.linger(this.options.lingerMs);
-      const batch = this.nextBatch();
-      await this.process(batch);
+      this.batch = this.nextBatch();
+      await this.process(this.batch);
+      this.batch = [];
       // Soon enough that there is work until the next ones come.
       if (this.bufferedItems < MAX_BUFFERED_ITEMS / 2) this.resumeAll();
     }
@@ -331,6 +357,7 @@ export class PartitionReader {
           await this.isolate(entries);
           return;
         }
+        this.counted.failures.inc();
         this.bus.logger.warn({ reader: this.options.name, error: String(error) }, 'a batch failed; trying again');
         await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
       }
@@ -348,6 +375,7 @@ export class PartitionReader {
   /** Applies an entry's messages each behind a savepoint, and sets aside those that fail. */
   private async applyOneByOne(entry: Entry): Promise<void> {
     const retry = async (error: unknown): Promise<void> => {
+      this.counted.failures.inc();
       this.bus.logger.warn({ reader: this.options.name, error: String(error) }, 'a batch failed; trying again');
       await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
       await this.process([entry]);
@@ -397,20 +425,36 @@ export class PartitionReader {
       }
       for (const item of entry.items) items.push(item);
     }
-    const stopTimer = metrics.readBatchSeconds.startTimer({ reader: this.options.name });
+    const began = performance.now();
     const after: AfterCommit[] = [];
     await this.options.database.transaction(async (manager) => {
       await movePositions(manager, this.options.name, [...moved]);
       const done = items.length > 0 ? await handle(items, manager) : undefined;
       if (done) after.push(done);
     });
-    stopTimer();
+    this.counted.batchSeconds.observe((performance.now() - began) / 1000);
+    this.counted.batchMessages.observe(items.length);
     for (const [name, position] of moved) {
       const feed = this.feeds.get(name);
       if (feed) feed.position = position;
     }
-    metrics.readMessages.inc({ reader: this.options.name }, items.length);
+    this.counted.messages.inc(items.length);
     for (const each of after) each();
+  }
+
+  private progress(): ReaderProgress[] {
+    const oldest = new Map<string, number>();
+    for (const { stream, partition, seq, at } of [...this.batch, ...this.buffer]) {
+      const name = streamName(stream, partition);
+      if (!oldest.has(name) && seq > (this.feeds.get(name)?.position.seq ?? seq)) oldest.set(name, at);
+    }
+    return this.options.streams.flatMap((stream) =>
+      this.partitions.flatMap((partition) => {
+        const name = streamName(stream, partition);
+        const feed = this.feeds.get(name);
+        return feed ? { stream, partition, committed: feed.position.seq, oldestAt: oldest.get(name) } : [];
+      }),
+    );
   }
 
   private async report(): Promise<void> {

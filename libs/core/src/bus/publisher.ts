@@ -25,6 +25,12 @@ export class BusUnavailableError extends Error {}
 /** The message is larger than the bus takes: it will never be published. */
 export class MessageTooLargeError extends Error {}
 
+const NO_STREAM = 'no stream listens';
+
+/** For a metric, whose labels must be few. */
+const retryReason = (description: string): string =>
+  /^maximum (bytes|messages)/.test(description) ? 'full' : description === NO_STREAM ? 'no_stream' : 'other';
+
 /** Room beside a message for what else an entry or a dead letter of it holds. */
 const ENVELOPE_BYTES = 64 * 1024;
 
@@ -77,12 +83,19 @@ export class PackingPublisher {
   private reported = 0;
   private closed = false;
   private warnedAt = 0;
+  private readonly counted;
 
   constructor(
     private readonly bus: Bus,
     private readonly stream: PartitionedStream,
     private readonly capacity = { messages: 8192, bytes: 64 << 20 },
   ) {
+    this.counted = {
+      entries: metrics.publishedEntries.labels(stream),
+      messages: metrics.publishedMessages.labels(stream),
+      ackSeconds: metrics.ackSeconds.labels(stream),
+      pending: metrics.pendingMessages.labels(stream),
+    };
     this.lanes = Array.from({ length: bus.partitions }, () => ({ queue: [], number: 0, sentAt: 0 }));
     this.origin = `${bus.instance}-${++PackingPublisher.made}`;
     this.inbox = `${bus.inboxPrefix}.pub.${this.origin}.${stream}`;
@@ -109,16 +122,21 @@ export class PackingPublisher {
    * @param timeoutMs rejects with BusUnavailableError after that time: nothing is acknowledged, the message may or may not arrive.
    */
   publish(partition: number, header: string, body: string, timeoutMs?: number): Promise<PublishReceipt> {
-    if (this.closed) return Promise.reject(new BusUnavailableError('this process is shutting down'));
+    if (this.closed) {
+      this.countRefused('closing');
+      return Promise.reject(new BusUnavailableError('this process is shutting down'));
+    }
     // Half of what the server takes: a dead letter holds the message as a JSON string, which escapes each quote.
     const most = (this.bus.maxPayload - ENVELOPE_BYTES) / 2;
     // No UTF-16 unit makes more than three bytes: most messages need not be measured.
     if ((header.length + body.length) * 3 > most) {
       const bytes = Buffer.byteLength(header) + Buffer.byteLength(body);
-      if (bytes > most)
+      if (bytes > most) {
+        this.countRefused('too_large');
         return Promise.reject(
           new MessageTooLargeError(`a message of ${bytes} bytes is larger than ${Math.floor(most)}`),
         );
+      }
     }
     return new Promise((resolve, reject) => {
       const item: Pending = { header, body, bytes: header.length + body.length + 2, resolve, reject };
@@ -133,6 +151,7 @@ export class PackingPublisher {
   private giveUpAfter(item: Pending, timeoutMs: number): void {
     const timer = setTimeout(() => {
       item.cancelled = true;
+      this.countRefused('timeout');
       item.reject(new BusUnavailableError(`the bus did not take the message within ${timeoutMs} ms`));
     }, timeoutMs);
     const { resolve } = item;
@@ -192,7 +211,7 @@ export class PackingPublisher {
   private send(partition: number, entry: InFlight): void {
     clearTimeout(entry.timer);
     entry.timer = setTimeout(() => {
-      metrics.publishRetries.inc({ stream: this.stream });
+      metrics.publishRetries.inc({ stream: this.stream, reason: 'no_answer' });
       this.send(partition, entry);
     }, ACK_TIMEOUT_MS);
     if (this.bus.connection.isClosed()) return;
@@ -213,7 +232,7 @@ export class PackingPublisher {
     if (!entry || entry.number !== number) return;
     const answer =
       message.headers?.code === 503
-        ? { error: { description: 'no stream listens' } }
+        ? { error: { description: NO_STREAM } }
         : message.json<{ seq?: number; error?: { description: string } }>();
     if (!('seq' in answer) || answer.error) {
       this.refused(partition, entry, answer.error?.description ?? 'unknown answer');
@@ -221,8 +240,9 @@ export class PackingPublisher {
     }
     clearTimeout(entry.timer);
     delete lane.inFlight;
-    metrics.publishedEntries.inc({ stream: this.stream });
-    metrics.publishedMessages.inc({ stream: this.stream }, entry.items.length);
+    this.counted.entries.inc();
+    this.counted.messages.inc(entry.items.length);
+    this.counted.ackSeconds.observe((performance.now() - lane.sentAt) / 1000);
     const base = answer.seq! * 256;
     entry.items.forEach((item, i) => {
       this.release(item);
@@ -246,7 +266,7 @@ export class PackingPublisher {
         'the bus refuses messages; trying again',
       );
     }
-    metrics.publishRetries.inc({ stream: this.stream });
+    metrics.publishRetries.inc({ stream: this.stream, reason: retryReason(reason) });
     clearTimeout(entry.timer);
     // Those who wait with a time limit have been answered already; they must not be published behind their back.
     const left = entry.items.filter((item) => !item.cancelled);
@@ -263,8 +283,12 @@ export class PackingPublisher {
     entry.timer = setTimeout(() => this.send(partition, entry), RETRY_MS);
   }
 
+  private countRefused(reason: 'closing' | 'too_large' | 'timeout'): void {
+    metrics.refusedMessages.inc({ stream: this.stream, reason });
+  }
+
   private report(): void {
-    metrics.pendingMessages.inc({ stream: this.stream }, this.pendingCount - this.reported);
+    this.counted.pending.inc(this.pendingCount - this.reported);
     this.reported = this.pendingCount;
   }
 

@@ -1,6 +1,6 @@
-import type { PoolClient } from 'pg';
+import type { Pool, PoolClient } from 'pg';
 import { DataSource, type EntityManager, type EntitySchema, type MigrationInterface } from 'typeorm';
-import type { Logger } from '../telemetry/index.js';
+import { type Logger, metrics, onScrape } from '../telemetry/index.js';
 import { coreMigrations } from './core.migrations.js';
 
 type EntityClass = new () => object;
@@ -34,10 +34,20 @@ export interface DatabaseOptions {
 
 /** Connections of one service, whose search path is its own schema, so that SQL names no schema. */
 export class Database {
+  private readonly endMeasuring: () => void;
+
   private constructor(
     readonly dataSource: DataSource,
     readonly options: DatabaseOptions,
-  ) {}
+  ) {
+    const schema = options.schema.name;
+    this.endMeasuring = onScrape(() => () => {
+      const { idleCount, totalCount, waitingCount } = (dataSource.driver as unknown as { master: Pool }).master;
+      metrics.poolConnections.inc({ schema, state: 'idle' }, idleCount);
+      metrics.poolConnections.inc({ schema, state: 'used' }, totalCount - idleCount);
+      metrics.poolWaiting.inc({ schema }, waitingCount);
+    });
+  }
 
   static async connect(options: DatabaseOptions): Promise<Database> {
     const { idleTransactionMs } = options;
@@ -82,6 +92,7 @@ export class Database {
   }
 
   async close(): Promise<void> {
+    this.endMeasuring();
     if (this.dataSource.isInitialized) await this.dataSource.destroy();
   }
 }

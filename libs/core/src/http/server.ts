@@ -3,7 +3,7 @@ import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fa
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { ApiKeys } from '../auth/index.js';
 import type { RateLimits } from '../limits/index.js';
-import { metrics, registry, type Logger } from '../telemetry/index.js';
+import { type Logger, metrics, registry, scrape } from '../telemetry/index.js';
 import { serveApiDocumentation } from './api-documentation.js';
 import { authenticate, keyInBody, UnreadableBody } from './authorization.js';
 import { toApiError } from './error.filter.js';
@@ -120,5 +120,5 @@ export function configureServer(
     const ready = results.every(([name, result]) => result.status === 'up' || DISPENSABLE.has(name));
     return reply.status(ready ? 200 : 503).send({ status: ready ? 'up' : 'down', parts: Object.fromEntries(results) });
   });
-  fastify.get('/metrics', async (_request, reply) => reply.type(registry.contentType).send(await registry.metrics()));
+  fastify.get('/metrics', async (_request, reply) => reply.type(registry.contentType).send(await scrape()));
 }

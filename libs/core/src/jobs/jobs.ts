@@ -1,6 +1,6 @@
 import { Queue, Worker } from 'bullmq';
 import { Redis } from 'ioredis';
-import type { Logger } from '../telemetry/index.js';
+import { type Logger, metrics } from '../telemetry/index.js';
 
 /** Work that is done again and again, by one instance at a time. */
 export interface RepeatedJob {
@@ -42,7 +42,9 @@ export class Jobs {
       async () => {
         try {
           await job.run();
+          metrics.jobRuns.inc({ job: job.name, outcome: 'done' });
         } catch (error) {
+          metrics.jobRuns.inc({ job: job.name, outcome: 'failed' });
           this.logger.error({ job: job.name, error }, 'a job failed; it runs again at its next time');
         }
       },

@@ -1,9 +1,9 @@
-import type { Logger } from '../telemetry/index.js';
+import { type Logger, metrics } from '../telemetry/index.js';
 
 const RETRY_MS = 5000;
 
 export interface WokenWorkOptions {
-  /** For the log. */
+  /** For the log and metrics. */
   name: string;
   /** Milliseconds after which it is done although nobody has woken it. */
   everyMs: number;
@@ -22,7 +22,11 @@ export class WokenWork {
   private again = false;
   private stopped = false;
 
-  constructor(private readonly options: WokenWorkOptions) {}
+  private readonly done;
+
+  constructor(private readonly options: WokenWorkOptions) {
+    this.done = metrics.jobRuns.labels({ job: options.name, outcome: 'done' });
+  }
 
   /** Also begins it: what came while nobody was there waits. */
   wake(): void {
@@ -37,8 +41,12 @@ export class WokenWork {
     this.running = this.options
       .run(() => this.stopped)
       .then(
-        (next) => (this.again ? 0 : Math.min(next ?? everyMs, everyMs)),
+        (next) => {
+          this.done.inc();
+          return this.again ? 0 : Math.min(next ?? everyMs, everyMs);
+        },
         (error: unknown) => {
+          metrics.jobRuns.inc({ job: name, outcome: 'failed' });
           logger.warn({ work: name, error: String(error) }, 'work failed; trying again');
           return Math.min(RETRY_MS, everyMs);
         },

@@ -1,2 +1,3 @@
 export { createLogger, type Logger } from './logger.js';
-export { metrics, registry } from './metrics.js';
+export { counter, gauge, histogram, metrics, registry, scrapedGauge } from './metrics.js';
+export { type Measure, onScrape, scrape } from './scrape.js';
