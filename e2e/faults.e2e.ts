@@ -46,10 +46,13 @@ describe('every acknowledged message is stored once and routed once', () => {
     120_000,
   );
 
-  it('while the connector is killed, and its devices become OFFLINE when they do not come back', async () => {
+  it('while the connectors are killed, and their devices become OFFLINE when they do not come back', async () => {
     const lonely = await e2e.device('lonely');
     lonely.on('error', () => undefined);
-    await holds(e2e, 'killed-connector', () => kill('mqtt-connector-1'));
+    await holds(e2e, 'killed-connector', async () => {
+      await kill('mqtt-connector-1');
+      await kill('mqtt-connector-2');
+    });
     await eventually(async () => {
       const { body } = await e2e.api.get<{ interfaces: Array<{ status: string }> }>(
         '/api/v1/deviceMgt/devices/urn:lo:nsid:mqtt:lonely',

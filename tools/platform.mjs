@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { readdirSync } from 'node:fs';
+import { readdirSync, renameSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -8,6 +8,7 @@ import { startServices } from './services/index.mjs';
 
 const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 const READY_TIMEOUT_MS = 60_000;
+const END_WITHIN_MS = 30_000;
 /** Services of the platform, by the folder of their app. */
 const SERVICES = readdirSync(join(ROOT, 'apps')).filter((name) => name !== 'platform');
 
@@ -25,8 +26,11 @@ const SERVICES = readdirSync(join(ROOT, 'apps')).filter((name) => name !== 'plat
  * @property {string[]} argv
  * @property {NodeJS.ProcessEnv} env
  * @property {number} httpPort
+ * @property {number} [mqttPort] of a connector behind the gateway
+ * @property {number} [mqttsPort]
  * @property {import('node:child_process').ChildProcess} [child]
  * @property {number} starts how often it has been started
+ * @property {boolean} [ending] it is not started again
  *
  * @typedef {object} Platform
  * @property {string} httpUrl
@@ -41,6 +45,8 @@ const SERVICES = readdirSync(join(ROOT, 'apps')).filter((name) => name !== 'plat
  * @property {string | undefined} password of the first user
  * @property {Awaited<ReturnType<typeof startServices>>} services
  * @property {PlatformProcess[]} processes
+ * @property {(service: string, replicas: number) => Promise<void>} scale adds processes of a service, or ends the last ones
+ *   as a cluster does it: they get no more work, then a SIGTERM. Resolves when those that are left are ready.
  * @property {() => Promise<void>} stop
  */
 
@@ -120,66 +126,104 @@ export async function startPlatform({
     });
     process_.child = child;
     child.once('exit', (code, signal) => {
-      if (stopping) return;
+      if (stopping || process_.ending) return;
       log(`${process_.name} ended (${signal ?? `code ${code}`}); starting it again`);
-      setTimeout(() => stopping || start(process_), Date.now() - began > 10_000 ? 0 : 500);
+      setTimeout(() => stopping || process_.ending || start(process_), Date.now() - began > 10_000 ? 0 : 500);
     });
   };
 
-  /** @param {string} name @param {string[]} args @param {NodeJS.ProcessEnv} [extra] @param {number} [port] */
-  const add = async (name, args, extra = {}, port) => {
+  /** @param {Omit<PlatformProcess, 'starts'>} made */
+  const add = (made) => {
     /** @type {PlatformProcess} */
-    const process_ = { name, argv: args, env: { ...env, ...extra }, httpPort: port ?? (await freePort()), starts: 0 };
+    const process_ = { ...made, env: { ...env, ...made.env }, starts: 0 };
     processes.push(process_);
     start(process_);
     return process_;
   };
 
+  /** Processes of each service, when separate. @type {Map<string, PlatformProcess[]>} */
+  const instances = new Map();
+  /** A service's further process. @param {string} service @param {number} number from 1, unless it is the only one */
+  const addInstance = async (service, number) => {
+    const ports = { mqttPort: await freePort(), mqttsPort: await freePort() };
+    // What clients connect to is the gateway's.
+    const own =
+      service === 'mqtt-connector'
+        ? {
+            env: {
+              ORRERY_HTTPS_PORT: String(await freePort()),
+              ORRERY_MQTT_PORT: String(ports.mqttPort),
+              ORRERY_MQTTS_PORT: String(ports.mqttsPort),
+            },
+            ...ports,
+          }
+        : { env: {} };
+    const name = number > 0 ? `${service}-${number}` : service;
+    const added = add({ name, argv: [app(service)], httpPort: await freePort(), ...own });
+    instances.set(service, [...(instances.get(service) ?? []), added]);
+  };
+  const routesFile = join(resolve(dataDir), 'gateway-routes.json');
+  /** Tells the gateway where the instances answer. */
+  const writeRoutes = () => {
+    const routes = Object.fromEntries(
+      [...instances].map(([service, each]) => [
+        service,
+        each.map(({ httpPort, mqttPort, mqttsPort }) => ({
+          http: `http://127.0.0.1:${httpPort}`,
+          ...(mqttPort && mqttsPort ? { mqtt: mqttPort, mqtts: mqttsPort } : {}),
+        })),
+      ]),
+    );
+    // It reads the whole of one or of the other.
+    writeFileSync(`${routesFile}.new`, JSON.stringify(routes));
+    renameSync(`${routesFile}.new`, routesFile);
+  };
+
+  /** @type {Platform['scale']} */
+  const scale = async (service, wanted) => {
+    const before = instances.get(service);
+    if (!before) throw new Error(`${service}: expected a service of a platform in separate processes`);
+    if (!Number.isInteger(wanted) || wanted < 1) throw new Error(`${wanted} replicas: expected a whole number from 1`);
+    for (let number = before.length + 1; number <= wanted; number++) await addInstance(service, number);
+    const left = (instances.get(service) ?? []).slice(0, wanted);
+    instances.set(service, left);
+    await ready(left);
+    writeRoutes();
+    await until(async () => {
+      const response = await fetch(`http://127.0.0.1:${httpPort}/health/ready`);
+      const { parts } = /** @type {{ parts: Record<string, { instances: number }> }} */ (await response.json());
+      return parts[service]?.instances === wanted;
+    }, `the gateway does not see ${wanted} instances of ${service}`);
+    const removed = before.slice(wanted);
+    await Promise.all(removed.map(end));
+    for (const process_ of removed) processes.splice(processes.indexOf(process_), 1);
+  };
+
   const stop = async () => {
     if (stopping) return;
     stopping = true;
-    await Promise.all(
-      processes.map(async ({ child }) => {
-        if (!child || child.exitCode !== null || child.signalCode !== null) return;
-        const ended = new Promise((done) => child.once('exit', done));
-        child.kill('SIGTERM');
-        // A stopped process takes no SIGTERM.
-        const force = setTimeout(() => child.kill('SIGKILL'), 15_000);
-        await ended;
-        clearTimeout(force);
-      }),
-    );
+    // The gateway passes on what the others say last.
+    for (const last of [false, true])
+      await Promise.all(processes.filter(({ name }) => (name === 'gateway') === last).map(end));
     await services.stop();
   };
 
   try {
     const secrets = await migrate(env, output);
     if (separate) {
-      /** @type {Record<string, number[]>} */
-      const ports = {};
       for (const service of SERVICES)
-        for (let replica = 0; replica < replicas; replica++) {
-          /** @type {NodeJS.ProcessEnv} */
-          const own = {};
-          // HTTPS is the gateway's; and two processes cannot listen on one port: further connectors get others.
-          if (service === 'mqtt-connector') own.ORRERY_HTTPS_PORT = String(await freePort());
-          if (service === 'mqtt-connector' && replica > 0) {
-            own.ORRERY_MQTT_PORT = String(await freePort());
-            own.ORRERY_MQTTS_PORT = String(await freePort());
-          }
-          const started = await add(replicas > 1 ? `${service}-${replica + 1}` : service, [app(service)], own);
-          if (own.ORRERY_MQTT_PORT)
-            log(`${started.name}: MQTT on ${own.ORRERY_MQTT_PORT}, MQTT over TLS on ${own.ORRERY_MQTTS_PORT}`);
-          (ports[service] ??= []).push(started.httpPort);
-        }
-      const routes = Object.entries(ports).map(
-        ([service, each]) => `${service}=${each.map((port) => `http://127.0.0.1:${port}`).join('|')}`,
-      );
+        for (let replica = 1; replica <= replicas; replica++) await addInstance(service, replicas > 1 ? replica : 0);
+      writeRoutes();
       await ready(processes);
-      await add('gateway', ['apps/platform/dist/gateway.js'], { ORRERY_GATEWAY_ROUTES: routes.join(',') }, httpPort);
+      add({
+        name: 'gateway',
+        argv: ['apps/platform/dist/gateway.js'],
+        env: { ORRERY_GATEWAY_ROUTES: routesFile },
+        httpPort,
+      });
     } else {
-      await add('edge', [app('platform'), 'edge'], {}, httpPort);
-      await add('processing', [app('platform'), 'processing']);
+      add({ name: 'edge', argv: [app('platform'), 'edge'], env: {}, httpPort });
+      add({ name: 'processing', argv: [app('platform'), 'processing'], env: {}, httpPort: await freePort() });
     }
     await ready(processes);
     for (const port of [httpsPort, mqttPort, mqttsPort])
@@ -193,12 +237,26 @@ export async function startPlatform({
       ...secrets,
       services,
       processes,
+      scale,
       stop,
     };
   } catch (error) {
     await stop();
     throw error;
   }
+}
+
+/** Lets a process finish. @param {PlatformProcess} process_ */
+async function end(process_) {
+  process_.ending = true;
+  const { child } = process_;
+  if (!child || child.exitCode !== null || child.signalCode !== null) return;
+  const ended = new Promise((done) => child.once('exit', done));
+  child.kill('SIGTERM');
+  // A stopped process takes no SIGTERM.
+  const force = setTimeout(() => child.kill('SIGKILL'), END_WITHIN_MS);
+  await ended;
+  clearTimeout(force);
 }
 
 /**

@@ -1,32 +1,56 @@
 import httpProxy from '@fastify/http-proxy';
+import { once } from 'node:events';
+import { callbackify } from 'node:util';
 import { loadConfig } from '@orrery/core/config';
-import { acceptUpgrades, serveHttps } from '@orrery/core/http';
+import { acceptUpgrades, ApiError, serveHttps } from '@orrery/core/http';
 import { createLogger } from '@orrery/core/telemetry';
-import { fastify } from 'fastify';
+import { fastify, type FastifyReply } from 'fastify';
 import { services } from './services.js';
+import { balanceTcp } from './tcp-balancer.js';
+import { Upstreams } from './upstreams.js';
 import { passWebSocket } from './web-socket-proxy.js';
 
-// One address for services that run one process each, as an ingress does it in a cluster: the path decides the service.
-// ORRERY_GATEWAY_ROUTES names where each service answers: `store=http://127.0.0.1:9001|http://127.0.0.1:9002,...`.
+// One address for services that run processes of their own, as an ingress and load balancers do it in a cluster: the path
+// of a request decides the service, the port of a connection to the connectors which of theirs it is for.
+// ORRERY_GATEWAY_ROUTES names the file that says where their instances answer: see Upstreams.
 const logger = createLogger('gateway', process.env['ORRERY_LOG_LEVEL'] ?? 'info');
-const targets = new Map(
-  (process.env['ORRERY_GATEWAY_ROUTES'] ?? '').split(',').map((route) => {
-    const [service = '', upstreams = ''] = route.split('=');
-    return [service, upstreams.split('|')] as const;
-  }),
-);
+const config = loadConfig();
+const upstreams = new Upstreams(process.env['ORRERY_GATEWAY_ROUTES'] ?? '', logger);
+await upstreams.start();
 const server = fastify({ bodyLimit: 16 << 20, routerOptions: { maxParamLength: 512 } });
-for (const { name, restPaths } of services) {
-  const upstreams = targets.get(name);
-  if (!upstreams) continue;
-  let next = 0;
-  // Instances take turns.
-  const getUpstream = (): string => upstreams[next++ % upstreams.length]!;
-  for (const prefix of restPaths)
-    await server.register(httpProxy, { upstream: '', prefix, rewritePrefix: prefix, replyOptions: { getUpstream } });
-}
-/** Any instance of each service. */
-const instances = (): string[] => [...targets.values()].map(([upstream]) => upstream!);
+
+const unavailable = (reply: FastifyReply): FastifyReply =>
+  reply.status(503).send(new ApiError('SERVICE_UNAVAILABLE').toBody());
+const proxy = (service: () => string | undefined, prefix: string) =>
+  server.register(httpProxy, {
+    upstream: '',
+    prefix,
+    rewritePrefix: prefix,
+    preHandler: (_request, reply, done) => {
+      if (upstreams.instances(service() ?? '').length > 0) done();
+      else void unavailable(reply);
+    },
+    // Instances take turns. A connection that one refuses is made to the next, before anything of a request is sent; what
+    // was under way on one that ended is sent again when that cannot do harm.
+    undici: {
+      connect: ({ protocol, hostname, port }, done) => {
+        const url = `${protocol}//${hostname}:${port}`;
+        callbackify((wanted: string) => upstreams.connectTo(wanted))(url, (error, socket) =>
+          error ? done(error, null) : done(null, socket),
+        );
+      },
+    },
+    replyOptions: {
+      getUpstream: () => upstreams.candidates(service() ?? '')[0]?.http ?? '',
+      retriesCount: 2,
+      onError: (reply, { error }) => {
+        logger.warn({ service: service(), error: error.message }, 'a request could not be passed on');
+        void unavailable(reply as FastifyReply);
+      },
+    },
+  });
+for (const { name, restPaths } of services) for (const prefix of restPaths) await proxy(() => name, prefix);
+
 interface Description {
   paths: object;
   components?: { schemas?: object };
@@ -34,7 +58,10 @@ interface Description {
 // Each service describes its own operations: together they are the platform's.
 server.get('/swagger-ui-json', async () => {
   const descriptions = await Promise.all(
-    instances().map(async (url) => (await (await fetch(`${url}/swagger-ui-json`)).json()) as Description),
+    upstreams.services.map(async (service) => {
+      const [first] = upstreams.candidates(service);
+      return (await (await fetch(`${first?.http}/swagger-ui-json`)).json()) as Description;
+    }),
   );
   const schemas = Object.assign({}, ...descriptions.map(({ components }) => components?.schemas)) as object;
   return {
@@ -43,23 +70,13 @@ server.get('/swagger-ui-json', async () => {
     components: { ...descriptions[0]!.components, schemas },
   };
 });
-await server.register(httpProxy, {
-  upstream: instances()[0]!,
-  prefix: '/swagger-ui',
-  rewritePrefix: '/swagger-ui',
-});
+await proxy(() => upstreams.services[0], '/swagger-ui');
 server.get('/health/ready', async (_request, reply) => {
   const parts = await Promise.all(
-    [...targets].map(async ([service, upstreams]) => {
-      const answers = await Promise.all(
-        upstreams.map((url) =>
-          fetch(`${url}/health/ready`).then(
-            ({ ok }) => ok,
-            () => false,
-          ),
-        ),
-      );
-      return [service, { status: answers.some(Boolean) ? 'up' : 'down' }] as const;
+    upstreams.services.map(async (service) => {
+      const answers = await Promise.all(upstreams.instances(service).map(({ http }) => upstreams.ask(http)));
+      const ready = answers.filter(Boolean).length;
+      return [service, { status: ready > 0 ? 'up' : 'down', instances: answers.length, ready }] as const;
     }),
   );
   const ready = parts.every(([, { status }]) => status === 'up');
@@ -67,17 +84,27 @@ server.get('/health/ready', async (_request, reply) => {
 });
 server.get('/health/live', () => ({ status: 'up' }));
 server.setNotFoundHandler((_request, reply) => reply.status(404).send({ code: 'NOT_FOUND', message: 'Not found' }));
-const mqttConnectors = targets.get('mqtt-connector') ?? [];
-let connections = 0;
-acceptUpgrades(server.server, (request, socket, head) => {
-  const upstream = mqttConnectors[connections++ % mqttConnectors.length];
-  if (upstream === undefined) socket.end('HTTP/1.1 404 Not Found\r\nConnection: close\r\n\r\n');
-  else passWebSocket(request, socket, head, upstream);
-});
-const listenHttps = await serveHttps(server, loadConfig(), logger);
-const port = Number(process.env['ORRERY_HTTP_PORT'] ?? 8080);
-await server.listen({ port, host: process.env['ORRERY_BIND_ADDRESS'] ?? '0.0.0.0' });
+
+const reach = (port: 'http' | 'mqtt' | 'mqtts') => () =>
+  upstreams.connect(upstreams.candidates('mqtt-connector'), port);
+acceptUpgrades(server.server, (request, socket, head) => void passWebSocket(request, socket, head, reach('http')));
+const listenHttps = await serveHttps(server, config, logger);
+const host = config.ORRERY_BIND_ADDRESS;
+await server.listen({ port: config.ORRERY_HTTP_PORT, host });
 await listenHttps();
-logger.info({ port, services: [...targets.keys()] }, 'started');
+const mqtt = [
+  [balanceTcp(reach('mqtt')), config.ORRERY_MQTT_PORT],
+  [balanceTcp(reach('mqtts')), config.ORRERY_MQTTS_PORT],
+] as const;
+for (const [balancer, port] of mqtt) await once(balancer.listen(port, host), 'listening');
+logger.info({ port: config.ORRERY_HTTP_PORT, services: upstreams.services }, 'started');
+
+/** What is being answered and passed on may end by itself; connections to connectors last. */
+const END_WITHIN_MS = 5000;
 for (const signal of ['SIGTERM', 'SIGINT'] as const)
-  process.once(signal, () => void server.close().then(() => process.exit(0)));
+  process.once(signal, () => {
+    upstreams.stop();
+    for (const [balancer] of mqtt) balancer.close();
+    setTimeout(() => process.exit(0), END_WITHIN_MS).unref();
+    void server.close().then(() => process.exit(0));
+  });
