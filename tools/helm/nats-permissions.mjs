@@ -109,6 +109,7 @@ function rulesOf(user, names, { publish, subscribe, reads }) {
         '$JS.API.STREAM.PURGE.*',
         ...BUCKETS.flatMap((bucket) => [`$JS.API.DIRECT.GET.${bucket}.>`, `$JS.API.STREAM.MSG.GET.${bucket}`]),
         '$KV.orrery_leases.>',
+        'leases.*',
         '$KV.orrery_registry.reader.>',
         ...streams.flatMap((stream) => [
           `$JS.API.CONSUMER.CREATE.${stream}.>`,
@@ -132,6 +133,7 @@ function rulesOf(user, names, { publish, subscribe, reads }) {
         ...subscribe,
         'control.apiKey',
         'control.tenant',
+        'leases.*',
         `_INBOX.${user}.>`,
       ],
     },

@@ -1,9 +1,9 @@
 import type { KvEntry } from '@nats-io/kv';
-import { deadline } from '@nats-io/transport-node';
+import { deadline, type Subscription } from '@nats-io/transport-node';
 import { bucketKeys, purgeKey } from './bucket-keys.js';
 import { metrics } from '../telemetry/index.js';
 import { type Bus } from './bus.js';
-import { LEASES_BUCKET } from './streams.js';
+import { LEASES_BUCKET, leasesSubject } from './streams.js';
 
 export interface LeaseListener {
   /** The lease is ours. The epoch grows with every change of owner and every renewal. */
@@ -18,12 +18,18 @@ const RETRY_MS = 250;
 /**
  * Shares `count` keys among the instances that use the same name, each key held by one instance at a time.
  * A lease that is not renewed expires; its revision is the epoch by which a database refuses a late owner.
+ *
+ * Leases change hands when instances look at who is there. They do so from time to time, and at once when another one
+ * says that it came, went, or let go: who misses that is late and not wrong.
  */
 export class LeaseManager {
   private readonly held = new Map<number, { revision: number; renewed: number }>();
   private readonly interval: number;
   private timer?: NodeJS.Timeout;
   private running?: Promise<void>;
+  /** Something changed while leases were being shared. */
+  private again = false;
+  private news?: Subscription;
   private failing = false;
   private stopped = false;
 
@@ -37,8 +43,15 @@ export class LeaseManager {
   }
 
   async start(): Promise<void> {
+    this.news = this.bus.connection.subscribe(leasesSubject(this.name), {
+      callback: (error, message) => {
+        if (!error && message.string() !== this.bus.instance) this.look();
+      },
+    });
     await this.bus.leases.put(this.memberKey, '1');
-    await this.tick();
+    this.tell();
+    this.look();
+    await this.running;
   }
 
   /** Epoch of a key that this instance holds now, else undefined. */
@@ -61,6 +74,7 @@ export class LeaseManager {
   /** Releases everything, so that others need not wait for the leases to expire. Call after the work has stopped. */
   async stop(): Promise<void> {
     this.stopped = true;
+    this.news?.unsubscribe();
     clearTimeout(this.timer);
     await this.running;
     const held = [...this.held];
@@ -69,6 +83,7 @@ export class LeaseManager {
       purgeKey(this.bus, LEASES_BUCKET, this.memberKey),
       ...held.map(([key, lease]) => this.bus.leases.delete(this.leaseKey(key), { previousSeq: lease.revision })),
     ]);
+    this.tell();
   }
 
   private get memberKey(): string {
@@ -79,7 +94,19 @@ export class LeaseManager {
     return `${this.name}.lease.${key}`;
   }
 
+  /** Lets the others look at who is there. */
+  private tell(): void {
+    if (!this.bus.connection.isClosed()) this.bus.connection.publish(leasesSubject(this.name), this.bus.instance);
+  }
+
+  private look(): void {
+    if (this.running) this.again = true;
+    else void this.tick();
+  }
+
   private async tick(): Promise<void> {
+    clearTimeout(this.timer);
+    this.again = false;
     this.running = this.share().then(
       () => {
         this.failing = false;
@@ -92,7 +119,10 @@ export class LeaseManager {
       },
     );
     await this.running;
-    if (!this.stopped) this.timer = setTimeout(() => void this.tick(), this.failing ? RETRY_MS : this.interval);
+    delete this.running;
+    if (this.stopped) return;
+    const wait = this.failing ? RETRY_MS : this.again ? 0 : this.interval;
+    this.timer = setTimeout(() => void this.tick(), wait);
   }
 
   private async share(): Promise<void> {
@@ -105,7 +135,10 @@ export class LeaseManager {
     const fair = Math.ceil(this.count / members.size);
     const surplus = [...this.held.keys()].slice(fair);
     for (const key of surplus) await this.release(key);
-    if (surplus.length > 0) return;
+    if (surplus.length > 0) {
+      this.tell();
+      return;
+    }
     for (let key = 0; key < this.count && this.held.size < fair && !this.stopped; key++)
       if (!this.held.has(key)) await this.acquire(key);
   }

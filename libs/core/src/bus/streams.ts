@@ -30,6 +30,8 @@ export const deadSubject = (tenantId: string | undefined): string =>
 /** Key-value buckets: leases expire by themselves; the registry keeps readers' positions and the installation's facts. */
 export const LEASES_BUCKET = 'orrery_leases';
 export const REGISTRY_BUCKET = 'orrery_registry';
+/** Said by an instance that came, goes, or let go of what is leased under the name. */
+export const leasesSubject = (name: string): string => `leases.${name}`;
 /** What visits which stage: the newest list of filters of each stage and tenant. */
 export const STAGES_STREAM = 'STAGES';
 export const stagesSubject = (stage: Stage, tenantId: string): string => `stages.${stage}.${tenantId}`;
