@@ -5,6 +5,7 @@ import { parseArgs } from 'node:util';
 import { build, installDependencies } from '../install.mjs';
 import { startPlatform } from '../platform.mjs';
 import { freePort } from '../services/free-port.mjs';
+import { handledBy, makeRules } from './matching-rules.mjs';
 import { startLoad } from './mqtt-load.mjs';
 import { watchUsage } from './processes.mjs';
 
@@ -46,7 +47,7 @@ try {
   const processing = platform.processes.find(({ name }) => name === 'processing');
   /** @param {string} path @param {object} body @returns {Promise<{ id: string }>} */
   const post = async (path, body) => {
-    const response = await fetch(`${platform.httpUrl}/api/v0/eventprocessing/${path}`, {
+    const response = await fetch(platform.httpUrl + path, {
       method: 'POST',
       headers: { 'x-api-key': apiKey, 'content-type': 'application/json' },
       body: JSON.stringify(body),
@@ -56,28 +57,14 @@ try {
   };
   /** Messages and events that each reader has handled. */
   const handled = async () => {
-    const text = await (await fetch(`http://127.0.0.1:${processing?.httpPort}/metrics`)).text();
-    return READERS.map((reader) =>
-      Number(new RegExp(`orrery_reader_messages_total\\{reader="${reader}"\\} (\\d+)`).exec(text)?.[1] ?? 0),
-    );
+    const counts = await handledBy(processing?.httpPort ?? 0);
+    return READERS.map((reader) => counts[reader] ?? 0);
   };
   try {
     let made = 0;
     for (const rules of RULES) {
-      for (; made < rules; made++) {
-        const { id } = await post('matching-rule', {
-          name: `rule ${made}`,
-          enabled: true,
-          dataPredicate: {
-            and: [
-              { '>': [{ var: 'value.t' }, made === 0 ? 0 : 100 + made] },
-              { in: ['bench', { var: 'tags' }] },
-              made === 0 ? { '==': [{ '%': [{ var: 'value.n' }, 100] }, 0] } : { '<': [{ var: 'value.h' }, made] },
-            ],
-          },
-        });
-        await post('firing-rule', { name: `rule ${made}`, enabled: true, matchingRuleIds: [id], firingType: 'ALWAYS' });
-      }
+      await makeRules(post, made, rules);
+      made = rules;
       /** @param {number} seconds */
       const run = async (seconds) => {
         const before = await handled();

@@ -7,6 +7,7 @@ import type { Service } from '../service/index.js';
 import {
   type Bus,
   BusUnavailableError,
+  NO_EFFECT,
   NUMBER_HEADER,
   ORIGIN_HEADER,
   OutboxRelay,
@@ -382,6 +383,31 @@ describe('PackingPublisher and PartitionReader', () => {
     // Nothing of it stays on the server.
     await eventually(async () => (await bus.jsm.streams.info('READY_3')).state.consumer_count <= consumersBefore);
     expect((await bus.jsm.streams.info('KV_orrery_leases')).state.consumer_count).toBe(0);
+    await publisher.close();
+  });
+
+  it('move on past what has no effect', async () => {
+    const bus = await backend.bus();
+    const publisher = new PackingPublisher(bus, 'READY');
+    const seen: number[] = [];
+    const indifferent = (): PartitionReader =>
+      new PartitionReader(bus, {
+        name: 'indifferent',
+        streams: ['READY'],
+        database,
+        handle: async (items) => {
+          seen.push(...items.map(number));
+          return NO_EFFECT;
+        },
+      });
+    for (const n of [-1, -2]) {
+      await send(publisher, 2, [n]);
+      const each = indifferent();
+      await each.start();
+      await eventually(() => seen.includes(n));
+      await each.stop();
+    }
+    expect(seen.filter((n) => n < 0)).toEqual([-1, -2]);
     await publisher.close();
   });
 });

@@ -21,6 +21,12 @@ export interface ReadItem extends EntryItem {
 /** Runs after the commit of the batch that returned it: to wake whoever waits for the effect. */
 export type AfterCommit = () => void;
 
+/**
+ * What `handle` returns when it has written nothing. Such a batch is committed without waiting for the disk: at worst, after
+ * a crash of PostgreSQL, it is handled again.
+ */
+export const NO_EFFECT = Symbol('no effect');
+
 export interface ReaderOptions {
   /** Unique name of the reader: its positions and leases are found by it. */
   name: string;
@@ -28,7 +34,7 @@ export interface ReaderOptions {
   /** Positions live beside the effect, in the service's own schema. */
   database: Database;
   /** Applies a batch within the transaction that moves the positions. Items of one partition come in order. */
-  handle(items: ReadItem[], manager: EntityManager): Promise<AfterCommit | void>;
+  handle(items: ReadItem[], manager: EntityManager): Promise<AfterCommit | typeof NO_EFFECT | void>;
   maxItems?: number;
   /** Milliseconds to wait for more before each batch, for effects that are in no hurry: fewer and larger transactions. */
   lingerMs?: number;
@@ -388,7 +394,7 @@ export class PartitionReader {
           await manager.query('SAVEPOINT item');
           try {
             const done = await this.options.handle([item], manager);
-            if (done) after.push(done);
+            if (typeof done === 'function') after.push(done);
           } catch (error) {
             if (!isDataError(error)) throw error;
             await manager.query('ROLLBACK TO SAVEPOINT item');
@@ -429,8 +435,9 @@ export class PartitionReader {
     const after: AfterCommit[] = [];
     await this.options.database.transaction(async (manager) => {
       await movePositions(manager, this.options.name, [...moved]);
-      const done = items.length > 0 ? await handle(items, manager) : undefined;
-      if (done) after.push(done);
+      const done = items.length > 0 ? await handle(items, manager) : NO_EFFECT;
+      if (done === NO_EFFECT) await manager.query('SET LOCAL synchronous_commit = off');
+      else if (done) after.push(done);
     });
     this.counted.batchSeconds.observe((performance.now() - began) / 1000);
     this.counted.batchMessages.observe(items.length);

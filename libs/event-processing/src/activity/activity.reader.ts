@@ -1,4 +1,4 @@
-import { type Bus, PartitionReader, type ReadItem } from '@orrery/core/bus';
+import { type Bus, NO_EFFECT, PartitionReader, type ReadItem } from '@orrery/core/bus';
 import type { Database } from '@orrery/core/database';
 import {
   DEVICE_ID,
@@ -47,6 +47,10 @@ class Heard {
   readonly movedGroups = new Set<string>();
   private readonly now = Date.now();
 
+  get silent(): boolean {
+    return this.active.size + this.placed.size + this.movedGroups.size === 0;
+  }
+
   /** @param at of the activity, epoch milliseconds. A clock that is ahead must not put an alarm off. */
   activity(tenantId: string, deviceId: string, at: number): void {
     // The source of an injected message may be any text.
@@ -90,6 +94,7 @@ export function activityReader(bus: Bus, database: Database, targetsMoved: () =>
     lingerMs: LINGER_MS,
     async handle(items, manager) {
       const heard = await hear(items, manager);
+      if (heard.silent) return NO_EFFECT;
       if (heard.movedGroups.size > 0) await requestGroupSyncs(manager, [...heard.movedGroups].toSorted(), new Date());
       await notePlaced(manager, [...heard.placed.values()]);
       await applyActivity(manager, bus.partitions, [...heard.active.values()]);

@@ -10,6 +10,9 @@ import { type Computed, MAX_STATE_LENGTH, rowKey, type State, type StateKey } fr
 
 /** Guards, states and events in the transaction of a batch. */
 export class DatabaseEffects implements Effects {
+  /** True once a statement has written something, or tried to. */
+  written = false;
+
   constructor(
     private readonly manager: EntityManager,
     private readonly partitions: number,
@@ -36,6 +39,7 @@ export class DatabaseEffects implements Effects {
 
   async writeGuards(guards: readonly TakenGuard[]): Promise<Set<string>> {
     const won = new Set<string>();
+    this.written ||= guards.length > 0;
     for (const chunk of chunks(guards, ({ fires }) => fires.at(-1)!.incoming.data.length)) {
       const rows = (await this.manager.query(
         `INSERT INTO firing_guards AS g
@@ -80,6 +84,7 @@ export class DatabaseEffects implements Effects {
 
   async writeStates(computed: readonly Computed[]): Promise<Set<string>> {
     const written = new Set<string>();
+    this.written ||= computed.length > 0;
     for (const chunk of chunks(computed, () => MAX_STATE_LENGTH)) {
       const rows = (await this.manager.query(
         `INSERT INTO states AS s (tenant_id, rule_id, key, state, previous, changed)
@@ -103,6 +108,7 @@ export class DatabaseEffects implements Effects {
   }
 
   publish(events: readonly Emitted[]): Promise<void> {
+    this.written = true;
     return writeOutbox(
       this.manager,
       events.map((event) => this.outboxItem(event)),

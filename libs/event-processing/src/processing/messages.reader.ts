@@ -1,5 +1,5 @@
 import type { Audit } from '@orrery/core/audit';
-import { type AfterCommit, type Bus, PartitionReader, type ReadItem } from '@orrery/core/bus';
+import { type Bus, NO_EFFECT, PartitionReader, type ReadItem } from '@orrery/core/bus';
 import type { Database } from '@orrery/core/database';
 import type { MessageHeader } from '@orrery/core/messages';
 import type { Logger } from '@orrery/core/telemetry';
@@ -42,14 +42,16 @@ export function messagesReader(bus: Bus, database: Database, audit: Audit, logge
     name: RULES_READER,
     streams: ['READY'],
     database,
-    async handle(items, manager): Promise<AfterCommit | void> {
+    async handle(items, manager) {
       const messages = await incomingOf(items, manager);
-      if (messages.length === 0) return;
-      const batch = new Batch(new DatabaseEffects(manager, bus.partitions), messages);
+      if (messages.length === 0) return NO_EFFECT;
+      const effects = new DatabaseEffects(manager, bus.partitions);
+      const batch = new Batch(effects, messages);
       await processSimpleEvents(batch);
       await processStates(batch);
       await batch.flush();
       const { failures } = batch;
+      if (!effects.written && failures.length === 0) return NO_EFFECT;
       return () => failures.forEach((entry) => audit.write(entry));
     },
   });

@@ -1,5 +1,5 @@
 import type { Audit } from '@orrery/core/audit';
-import { type AfterCommit, type Bus, PartitionReader, type ReadItem } from '@orrery/core/bus';
+import { type AfterCommit, type Bus, NO_EFFECT, PartitionReader, type ReadItem } from '@orrery/core/bus';
 import type { Database } from '@orrery/core/database';
 import type { Running } from '@orrery/core/service';
 import type { EntityManager } from 'typeorm';
@@ -45,7 +45,7 @@ export class Router implements Running {
     return this.reader.stop();
   }
 
-  private async route(items: ReadItem[], manager: EntityManager): Promise<AfterCommit | void> {
+  private async route(items: ReadItem[], manager: EntityManager): Promise<AfterCommit | typeof NO_EFFECT> {
     const subjects = items.map(subjectOf);
     const policies = await this.policies.of(manager, new Set(subjects.map((subject) => subject.tenantId)));
     const arrivals: Arrival[] = [];
@@ -59,7 +59,7 @@ export class Router implements Running {
         for (const each of policy.deliveries) deliveries.push({ tenantId, ...each, storedId, body: subject.routed });
       }
     }
-    if (arrivals.length === 0 && deliveries.length === 0) return;
+    if (arrivals.length === 0 && deliveries.length === 0) return NO_EFFECT;
 
     const { wakes, dropped: audited, found } = await enqueue(manager, arrivals);
     if (deliveries.length > 0) audited.push(...(await enqueueDeliveries(manager, deliveries, this.bus.partitions)));
