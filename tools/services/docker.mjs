@@ -55,13 +55,17 @@ export async function removeContainer(name, env) {
  * Arguments of a `docker run` that stays in the foreground and passes signals on: the container lives and ends with it.
  *
  * @param {{ name: string, port: number, containerPort: number, folder: string, image: string,
- *   options?: readonly string[], command: readonly string[] }} container `folder` is mounted at /data
+ *   options?: readonly string[], command: readonly string[], user?: string }} container `folder` is mounted at /data
  * @returns {string[]}
  */
-export function dockerRun({ name, port, containerPort, folder, image, options = [], command }) {
-  const uid = process.getuid?.() ?? 0;
-  // As root the images change to a user of their own; else the files must stay ours.
-  const user = uid === 0 ? [] : ['--user', `${uid}:${process.getgid?.() ?? uid}`];
+export function dockerRun({ name, port, containerPort, folder, image, options = [], command, user = ourselves() }) {
   const publish = ['--publish', `127.0.0.1:${port}:${containerPort}`, '--volume', `${resolve(folder)}:/data`];
-  return ['run', '--rm', '--name', name, ...publish, ...user, ...options, image, ...command];
+  const as = user === undefined ? [] : ['--user', user];
+  return ['run', '--rm', '--name', name, ...publish, ...as, ...options, image, ...command];
+}
+
+/** As root the images change to a user of their own; else the files must stay ours. */
+function ourselves() {
+  const uid = process.getuid?.() ?? 0;
+  return uid === 0 ? undefined : `${uid}:${process.getgid?.() ?? uid}`;
 }

@@ -12,6 +12,16 @@ export interface IndexedDocument {
   model?: string;
 }
 
+/** A document that the engine does not take, and never will. */
+export interface RefusedDocument {
+  document: IndexedDocument;
+  /** For its sender. */
+  reason: string;
+}
+
+/** Characters of an answer, all hits and buckets together: it is held in memory. */
+export const MAX_ANSWER = 64_000_000;
+
 /** As Elasticsearch 7 answers, without what tells about its indices. */
 export interface SearchAnswer {
   /** Milliseconds. */
@@ -31,8 +41,12 @@ export interface SearchAnswer {
 export interface SearchEngine {
   /** Makes what it will need in the next weeks; called at the start and several times a day. */
   prepare?(): Promise<void>;
-  /** Idempotent by tenant and id. Resolves when the documents are kept; they are found soon after. @throws when the engine is away. */
-  index(documents: readonly IndexedDocument[]): Promise<void>;
+  /**
+   * Idempotent by tenant and id. Resolves when the documents are kept; they are found soon after.
+   * @returns those that it refused, as a rule none.
+   * @throws when the engine is away.
+   */
+  index(documents: readonly IndexedDocument[]): Promise<RefusedDocument[]>;
   /** Only documents of this tenant, whatever the request says. The request is one of `parseSearch`. @throws ApiError 400 that names what the engine refuses. */
   search(tenantId: string, request: SearchRequest): Promise<SearchAnswer>;
   /** Of arrival: from, inclusive, to, exclusive; ISO 8601. */

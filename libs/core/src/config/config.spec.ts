@@ -15,4 +15,18 @@ describe('the configuration', () => {
     expect(() => loadConfig({ ...SERVICES, [variable]: value })).toThrow(variable);
     expect(() => loadConfig({ ...SERVICES, [variable]: '5000' })).not.toThrow();
   });
+
+  it.each(['https://elastic:se#cret@search:9200', 'https://elastic:se%cret@search:9200', 'https://'])(
+    'refuses ELASTICSEARCH_URL %s, and does not repeat it',
+    (address) => {
+      const load = (): unknown => loadConfig({ ...SERVICES, ELASTICSEARCH_URL: address });
+      expect(load).toThrow('ELASTICSEARCH_URL');
+      expect(load).not.toThrow('cret');
+    },
+  );
+
+  it('takes an ELASTICSEARCH_URL with user and password', () => {
+    const address = 'https://elastic:se%23cret@search:9200/behind';
+    expect(loadConfig({ ...SERVICES, ELASTICSEARCH_URL: address }).ELASTICSEARCH_URL).toBe(address);
+  });
 });

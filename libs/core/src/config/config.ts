@@ -5,6 +5,17 @@ const optional = z.string().min(1).optional();
 /** True for the base64 text of the 32 bytes that AES-256 takes. */
 export const isSecretKey = (text: string): boolean => /^[A-Za-z0-9+/]{43}=$/.test(text);
 
+/** An address that clients can use. They quote one that they can't, with the password in it. */
+function isAddress(text: string): boolean {
+  try {
+    const { username, password } = new URL(text);
+    for (const part of [username, password]) decodeURIComponent(part);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 /**
  * Every environment variable that Orrery reads. The table in `docs/reference/configuration.md` is generated from it:
  * the description says what the variable means to whoever runs the platform.
@@ -103,6 +114,7 @@ export const configSchema = z.object({
   ELASTICSEARCH_URL: z
     .string()
     .regex(/^https?:\/\//, 'expected http:// or https://')
+    .refine(isAddress, 'expected an address, with user and password percent-encoded')
     .optional()
     .describe('Elasticsearch 7 or 8 for searches. Without it messages are indexed in PostgreSQL, for one machine.'),
   ORRERY_SEARCH_INDEX: z

@@ -3,6 +3,6 @@ export { BUCKET_KINDS, PIPELINE_KINDS } from './aggregations/parse.js';
 export { DateFormat } from './dates.js';
 export { fieldName, geopointField, isLocation, MESSAGE_FIELDS } from './fields.js';
 export { parseSearch } from './parse.js';
-export { evaluate, printExpression } from './script.js';
+export { evaluate, stepsOf } from './script.js';
 export * from './tree.js';
 export { WORD_CHARACTERS, words } from './words.js';

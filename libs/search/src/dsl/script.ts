@@ -35,8 +35,11 @@ export function parseExpression(source: string, variables: ReadonlySet<string>):
     const token = tokens[index++];
     if (!token) throw new Error('a number or a variable at the end');
     let result: Expression;
-    if (token.kind === 'number') result = { kind: 'number', value: Number(token.text) };
-    else if (token.kind === 'name') {
+    if (token.kind === 'number') {
+      result = { kind: 'number', value: Number(token.text) };
+      // As JSON it would be no number.
+      if (!Number.isFinite(result.value)) throw new Error(`a smaller number at position ${token.position}`);
+    } else if (token.kind === 'name') {
       const name = token.text.replace(/^params\./, '');
       if (!variables.has(name)) throw new Error(`a variable of buckets_path instead of ${token.text}`);
       result = { kind: 'variable', name };
@@ -113,38 +116,18 @@ function binary(operator: string, left: number, right: number): number {
 }
 
 /**
- * The expression as Painless, whose variables are `params.<name>`. A comparison is a number where a number is wanted and a
- * condition where one is wanted, as in Lucene expressions.
+ * The steps of a machine with a stack: a number, `$<name>` of a variable, `neg`, `not`, or an operator of the two values on
+ * top. So that an engine which compiles scripts knows one script for all expressions.
  */
-export function printExpression(expression: Expression): string {
-  return condition(expression);
-}
-
-const LOGICAL = ['&&', '||', '==', '!=', '<', '<=', '>', '>='];
-const isCondition = (expression: Expression): boolean =>
-  (expression.kind === 'unary' && expression.operator === '!') ||
-  (expression.kind === 'binary' && LOGICAL.includes(expression.operator));
-
-function condition(expression: Expression): string {
-  if (!isCondition(expression)) return `(${number(expression)} != 0.0)`;
-  if (expression.kind === 'unary') return `(!${condition(expression.operand)})`;
-  if (expression.kind !== 'binary') return 'false';
-  const side = expression.operator === '&&' || expression.operator === '||' ? condition : number;
-  return `(${side(expression.left)} ${expression.operator} ${side(expression.right)})`;
-}
-
-function number(expression: Expression): string {
-  if (isCondition(expression)) return `(${condition(expression)} ? 1.0 : 0.0)`;
+export function stepsOf(expression: Expression): Array<number | string> {
   switch (expression.kind) {
     case 'number':
-      return Number.isInteger(expression.value) && expression.value < 1e21
-        ? `${expression.value}.0`
-        : `${expression.value}`;
+      return [expression.value];
     case 'variable':
-      return `params.${expression.name}`;
+      return [`$${expression.name}`];
     case 'unary':
-      return `(-${number(expression.operand)})`;
+      return [...stepsOf(expression.operand), expression.operator === '-' ? 'neg' : 'not'];
     case 'binary':
-      return `(${number(expression.left)} ${expression.operator} ${number(expression.right)})`;
+      return [...stepsOf(expression.left), ...stepsOf(expression.right), expression.operator];
   }
 }

@@ -1,8 +1,8 @@
 import type { Aggregation, AggregationNode, BucketOrder, BucketPath, Field, Sort } from '../dsl/index.js';
-import { printExpression } from '../dsl/script.js';
 import type { TenantFields } from '../fields/index.js';
-import { indexField } from './mapping.js';
+import { indexField, SOURCE } from './mapping.js';
 import { type Clause, isoDate, translateQuery } from './queries.js';
+import { selector } from './selector.js';
 
 /**
  * Buckets that each index answers with before they are merged: what is less frequent there might be missing in the sum.
@@ -186,6 +186,7 @@ function translate(
           size: aggregation.size,
           from: aggregation.from,
           sort: sortHits(aggregation.sort, fields),
+          _source: aggregation.source === false ? false : SOURCE,
           track_scores: false,
         },
       };
@@ -205,10 +206,12 @@ function translate(
     case 'bucket_selector':
       return {
         bucket_selector: {
-          buckets_path: Object.fromEntries(
-            Object.entries(aggregation.paths).map(([variable, path]) => [variable, bucketPath(path, siblings)]),
+          ...selector(
+            aggregation.script,
+            Object.fromEntries(
+              Object.entries(aggregation.paths).map(([variable, path]) => [variable, bucketPath(path, siblings)]),
+            ),
           ),
-          script: { lang: 'painless', source: printExpression(aggregation.script) },
           gap_policy: aggregation.gaps,
         },
       };

@@ -5,7 +5,8 @@ import { aggregationName, isAnyOrder } from './aggregations.js';
 type Json = Record<string, unknown>;
 
 export interface RawHit {
-  _source?: { source: Json };
+  /** As text, or as earlier versions have written it. */
+  _source?: { source: string | Json };
   sort?: unknown[];
 }
 
@@ -16,13 +17,15 @@ export interface Hit {
 
 /** A hit without what tells about indices. */
 export function hitOf(raw: RawHit, filter: SourceFilter, sorts: readonly Sort[]): Hit {
-  const source = raw._source && filterSource(raw._source.source, filter);
+  const source = raw._source && filterSource(messageOf(raw._source.source), filter);
   const values = [...(raw.sort ?? [])];
   return {
     ...(source ? { _source: source } : {}),
     ...(sorts.length > 0 ? { sort: sorts.map((sort) => (isAnyOrder(sort) ? null : sortValue(values.shift()))) } : {}),
   };
 }
+
+const messageOf = (source: string | Json): Json => (typeof source === 'string' ? (JSON.parse(source) as Json) : source);
 
 /** Fields that a document does not have sort as if they were endless. */
 const sortValue = (value: unknown): unknown =>

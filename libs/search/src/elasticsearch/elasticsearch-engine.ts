@@ -3,14 +3,25 @@ import { ApiError, invalidParameter } from '@orrery/core/http';
 import type { Logger } from '@orrery/core/telemetry';
 import type { Scalar, SearchRequest, Sort } from '../dsl/index.js';
 import type { FieldRegistry, TenantFields } from '../fields/index.js';
-import type { IndexedDocument, SearchAnswer, SearchEngine } from '../search-engine.js';
+import {
+  type IndexedDocument,
+  MAX_ANSWER,
+  type RefusedDocument,
+  type SearchAnswer,
+  type SearchEngine,
+} from '../search-engine.js';
 import { answersOf, hitOf, type RawHit } from './answers.js';
 import { isAnyOrder, sortHits, translateAggregations, translateSort } from './aggregations.js';
-import { documentId, indexBody, indexedDocument, indexOf, TENANT } from './mapping.js';
+import { requestAtMost, TooLargeError } from './client.js';
+import { type BulkDocument, IndexMissingError, writeBulk } from './bulk.js';
+import { documentId, indexBody, indexedDocument, indexOf, SOURCE, TENANT, writeAlias } from './mapping.js';
 import { tenantQuery } from './queries.js';
 
 /** Of one request: large enough to be fast, small enough for the memory of a small cluster. */
 const BULK_BYTES = 5_000_000;
+const BULK_DOCUMENTS = 500;
+/** Requests at once: Elasticsearch spends one thread on what a request has for a shard. */
+const IN_FLIGHT = 4;
 const SEARCH_TIMEOUT = '10s';
 const MOVING_MS = 500;
 
@@ -22,11 +33,8 @@ export interface ElasticsearchOptions {
   shards: number;
   registry: FieldRegistry;
   logger: Logger;
-}
-
-interface BulkAnswer {
-  errors: boolean;
-  items: Array<{ index: { status: number; error?: { type?: string; reason?: string } } }>;
+  /** Bytes of an answer to a search. */
+  maxAnswer?: number;
 }
 
 /** Documents in Elasticsearch 7 or 8, in one index a month for all tenants; see mapping.ts. */
@@ -35,44 +43,47 @@ export class ElasticsearchEngine implements SearchEngine {
 
   constructor(private readonly options: ElasticsearchOptions) {}
 
-  async index(documents: readonly IndexedDocument[]): Promise<void> {
+  async index(documents: readonly IndexedDocument[]): Promise<RefusedDocument[]> {
+    const { client, logger } = this.options;
+    const refused: RefusedDocument[] = [];
+    const chunks = this.chunks(documents);
+    // All of them end before anybody tries again: a cluster that is slow gets no more to do.
+    const ends = await Promise.allSettled(
+      Array.from({ length: IN_FLIGHT }, async () => {
+        for await (const chunk of chunks) refused.push(...(await writeBulk(client, logger, chunk)));
+      }),
+    );
+    for (const end of ends) {
+      if (end.status === 'fulfilled') continue;
+      // Somebody has dropped an index meanwhile: the next attempt makes it again.
+      if (end.reason instanceof IndexMissingError) this.indices.clear();
+      throw end.reason;
+    }
+    return refused;
+  }
+
+  private get maxAnswer(): number {
+    return this.options.maxAnswer ?? MAX_ANSWER;
+  }
+
+  /** What goes into one request. Written when its turn comes: not all of it is in memory at once. */
+  private async *chunks(documents: readonly IndexedDocument[]): AsyncGenerator<BulkDocument[]> {
     const { registry, index } = this.options;
-    let lines: string[] = [];
+    let chunk: BulkDocument[] = [];
     let bytes = 0;
-    let chunk: IndexedDocument[] = [];
     for (const document of documents) {
       const name = indexOf(index, document.created);
       await this.ensureIndex(name);
-      const action = JSON.stringify({ index: { _index: name, _id: documentId(document) } });
+      const action = JSON.stringify({ index: { _index: writeAlias(name), _id: documentId(document) } });
       const body = JSON.stringify(indexedDocument(document, await registry.known(document.tenantId)));
-      if (bytes > 0 && bytes + body.length > BULK_BYTES) {
-        await this.bulk(chunk, lines);
-        [lines, chunk, bytes] = [[], [], 0];
+      if (chunk.length === BULK_DOCUMENTS || (bytes > 0 && bytes + body.length > BULK_BYTES)) {
+        yield chunk;
+        [chunk, bytes] = [[], 0];
       }
-      lines.push(action, body);
-      chunk.push(document);
+      chunk.push({ document, lines: `${action}\n${body}\n` });
       bytes += action.length + body.length;
     }
-    if (chunk.length > 0) await this.bulk(chunk, lines);
-  }
-
-  private async bulk(documents: readonly IndexedDocument[], lines: readonly string[]): Promise<void> {
-    const { client, logger } = this.options;
-    const answer = (await client.transport.request({
-      method: 'POST',
-      path: '/_bulk',
-      bulkBody: `${lines.join('\n')}\n`,
-    })) as unknown as BulkAnswer;
-    if (!answer.errors) return;
-    for (const [i, { index }] of answer.items.entries()) {
-      const { status, error } = index;
-      if (!error) continue;
-      // Somebody has dropped the index meanwhile: the next attempt makes it again.
-      if (status === 404) this.indices.clear();
-      // What the document is, it remains: trying again would hold all others up.
-      if (status === 400) logger.error({ documentId: documents[i]!.id, error }, 'Elasticsearch refused a document');
-      else throw new Error(`Elasticsearch could not index: ${status} ${error.type}: ${error.reason}`);
-    }
+    if (chunk.length > 0) yield chunk;
   }
 
   /** Makes the indices of this month and the next: a search fails while a new one is not yet there. */
@@ -81,14 +92,21 @@ export class ElasticsearchEngine implements SearchEngine {
     for (const month of [now, next]) await this.ensureIndex(indexOf(this.options.index, month.toISOString()));
   }
 
-  /** Indices are made on purpose: with automatic creation a missing mapping would be guessed. */
+  /**
+   * Indices are made on purpose: one that Elasticsearch makes by itself has a mapping that it guesses. It does so for no
+   * alias, and there is one for each index that was made here.
+   */
   private async ensureIndex(name: string): Promise<void> {
     if (this.indices.has(name)) return;
     const { client, shards } = this.options;
+    const alias = writeAlias(name);
     try {
-      await client.transport.request({ method: 'PUT', path: `/${name}`, body: indexBody(shards) });
+      const body = { ...indexBody(shards), aliases: { [alias]: {} } };
+      await client.transport.request({ method: 'PUT', path: `/${name}`, body });
     } catch (error) {
       if (errorType(error) !== 'resource_already_exists_exception') throw error;
+      // By a version that wrote to the index itself.
+      await client.transport.request({ method: 'PUT', path: `/${name}/_alias/${alias}` });
     }
     this.indices.add(name);
   }
@@ -105,7 +123,7 @@ export class ElasticsearchEngine implements SearchEngine {
       timeout: SEARCH_TIMEOUT,
       // Newest first where the order is not asked for.
       ...(size > 0 ? order(sort, searchAfter, fields) : {}),
-      _source: size > 0 && source !== false,
+      _source: size > 0 && source !== false ? SOURCE : false,
       ...(aggregations.length > 0 ? { aggs: translateAggregations(aggregations, fields) } : {}),
     };
     const answer = await this.ask<{
@@ -115,7 +133,7 @@ export class ElasticsearchEngine implements SearchEngine {
       hits: { total: SearchAnswer['hits']['total']; hits: RawHit[] };
       aggregations?: Record<string, unknown>;
     }>(() =>
-      client.transport.request({
+      requestAtMost(client, this.maxAnswer, {
         method: 'POST',
         path: `/${index}-*/_search`,
         querystring: { allow_no_indices: true, ignore_unavailable: true, allow_partial_search_results: false },
@@ -156,8 +174,10 @@ export class ElasticsearchEngine implements SearchEngine {
     })) as Record<string, unknown>;
     // A month goes when the next one has begun before.
     const kept = indexOf(index, before);
+    // Another installation's names may begin alike.
+    const month = /^-\d{4}\.\d{2}$/;
     for (const name of Object.keys(found))
-      if (/-\d{4}\.\d{2}$/.test(name) && name < kept) {
+      if (month.test(name.slice(index.length)) && name < kept) {
         await client.transport.request({
           method: 'DELETE',
           path: `/${name}`,
@@ -193,7 +213,7 @@ export class ElasticsearchEngine implements SearchEngine {
         return question();
       })) as Answer;
     } catch (error) {
-      if (error instanceof errors.TimeoutError) throw tooLong();
+      if (error instanceof TooLargeError) throw tooLarge(this.maxAnswer);
       const text = error instanceof errors.ResponseError ? JSON.stringify(error.body) : '';
       if (text.includes('too_many_buckets'))
         throw invalidParameter(
@@ -203,7 +223,12 @@ export class ElasticsearchEngine implements SearchEngine {
       this.options.logger.warn({ error: String(error), answer: text.slice(0, 2000) }, 'Elasticsearch refused a search');
       if (error instanceof errors.ResponseError && error.statusCode === 400)
         throw invalidParameter('body', 'a search that Elasticsearch can answer; this combination of clauses is none');
-      throw new ApiError('SERVICE_UNAVAILABLE', { reason: 'the index cannot be asked at the moment' });
+      throw new ApiError('SERVICE_UNAVAILABLE', {
+        reason:
+          error instanceof errors.TimeoutError
+            ? 'the index did not answer in time: it is away or busy, or much was asked for at once'
+            : 'the index cannot be asked at the moment',
+      });
     }
   }
 }
@@ -231,6 +256,9 @@ const tooLong = (): ApiError =>
   new ApiError('SERVICE_UNAVAILABLE', {
     reason: `the search took more than ${SEARCH_TIMEOUT}: ask for less at once, such as a shorter time`,
   });
+
+const tooLarge = (most: number): ApiError =>
+  invalidParameter('body', `a search with a smaller answer, of at most ${most} bytes: fewer hits, buckets or metrics`);
 
 const errorType = (error: unknown): unknown =>
   error instanceof errors.ResponseError ? (error.body as { error?: { type?: string } })?.error?.type : undefined;

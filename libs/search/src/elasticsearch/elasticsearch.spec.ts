@@ -1,3 +1,7 @@
+import { once } from 'node:events';
+import { createServer, request as httpRequest } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { inspect } from 'node:util';
 import type { Client } from '@elastic/elasticsearch';
 import { ApiKeys } from '@orrery/core/auth';
 import type { Bus } from '@orrery/core/bus';
@@ -8,10 +12,11 @@ import { MESSAGE_FIELDS, parseSearch } from '../dsl/index.js';
 import { EmbeddedEngine } from '../embedded/index.js';
 import { FieldRegistry } from '../fields/index.js';
 import { search } from '../index.js';
-import type { IndexedDocument } from '../search-engine.js';
+import type { IndexedDocument, SearchAnswer } from '../search-engine.js';
 import { ask, CASES, checkAnswer, compareAnswers, contractDocuments, contractTypes } from '../testing/contract.js';
 import { elasticsearchClient } from './client.js';
 import { ElasticsearchEngine } from './elasticsearch-engine.js';
+import { documentId, indexBody, indexedDocument } from './mapping.js';
 import { testedElasticsearch } from '../testing/engines.js';
 
 const elasticsearch = await testedElasticsearch();
@@ -132,6 +137,226 @@ const logger = createLogger('test', process.env['ORRERY_TEST_LOG'] ?? 'silent');
     await engine.removeTenant('leaving');
     await refresh();
     expect([await engine.count('leaving'), await engine.count('staying')]).toEqual([0, 1]);
+  });
+
+  it('answers any number of different bucket_selectors', async () => {
+    // Elasticsearch compiles 75 scripts in five minutes.
+    const days = (script: string): Promise<SearchAnswer> => {
+      const own = { bucket_selector: { buckets_path: { c0: '_count', steps: 'most' }, script } };
+      const aggs = { most: { max: { field: 'timestamp' } }, own };
+      const each = { date_histogram: { field: 'timestamp', calendar_interval: 'day' }, aggs };
+      return engine.search(
+        'scripts',
+        parseSearch({ size: 0, aggs: { each } }, 'v1', (name) => MESSAGE_FIELDS[name]),
+      );
+    };
+    await fill([
+      documentAt('scripts', '2026-05-05T00:00:00.000Z'),
+      documentAt('scripts', '2026-05-06T00:00:00.000Z'),
+      documentAt('scripts', '2026-05-06T00:00:00.000Z', 1),
+    ]);
+    for (let n = 0; n < 120; n++) {
+      const zeros = Array.from({ length: n % 10 }, () => ' + 0').join('');
+      const script = `c0 * ${n} / 2 - ${n}.5 >= -0.5${zeros} && !(steps < 1) || c0 % 2 == 5`;
+      const { aggregations } = await days(script);
+      const found = (aggregations!['each'] as { buckets: unknown[] }).buckets;
+      expect({ script, found }).toMatchObject({ script, found: n === 0 ? [{}, {}] : [{ doc_count: 2 }] });
+    }
+  });
+
+  it('refuses an answer that is too large to hold, and answers one that is not', async () => {
+    const small = new ElasticsearchEngine({ client, index, shards: 2, registry, logger, maxAnswer: 2000 });
+    await fill(Array.from({ length: 30 }, (_, n) => documentAt('large', '2026-05-05T00:00:00.000Z', n)));
+    const ask = (body: object): Promise<unknown> =>
+      small.search(
+        'large',
+        parseSearch(body, 'v1', (name) => MESSAGE_FIELDS[name]),
+      );
+    const ids = { terms: { field: 'id', size: 30 }, aggs: { t: { extended_stats: { field: 'timestamp' } } } };
+    for (const body of [{ size: 30 }, { size: 0, aggs: { ids } }])
+      await expect(ask(body)).rejects.toMatchObject({
+        code: 'GENERIC_INVALID_PARAMETER_ERROR',
+        details: [{ field: 'body', expected: expect.stringContaining('2000 bytes') }],
+      });
+    expect(await ask({ size: 1 })).toMatchObject({ hits: { total: { value: 30 } } });
+  });
+
+  it('indexes all documents of a batch but those that Elasticsearch refuses, which it names', async () => {
+    // As somebody may have made it.
+    const body = indexBody(1);
+    body.mappings['properties'] = { ...(body.mappings['properties'] as object), s0: { type: 'integer' } };
+    await client.transport.request({ method: 'PUT', path: `/${index}-2003.01`, body });
+    const documents = [1, 2, 3].map((n) => {
+      const document = documentAt('refused', '2003-01-05T00:00:00.000Z', n);
+      const metadata = { first: n === 2 ? 'no number' : String(n) };
+      return { ...document, source: { ...document.source, metadata } };
+    });
+    const others = [4, 5].map((n) => documentAt('refused', '2003-02-05T00:00:00.000Z', n));
+    await registry.learn(documents);
+    const refused = await engine.index([...documents, ...others]);
+    expect(refused).toEqual([{ document: documents[1], reason: expect.any(String) }]);
+    await refresh();
+    expect(await engine.count('refused')).toBe(4);
+  });
+
+  it('waits for an index that takes nothing at the moment, and sends no document a second time that was taken', async () => {
+    const free = documentAt('blocked', '2003-03-05T00:00:00.000Z');
+    const waiting = documentAt('blocked', '2003-04-05T00:00:00.000Z', 1);
+    const counting = elasticsearchClient(elasticsearch!.env['ELASTICSEARCH_URL']!);
+    const patient = new ElasticsearchEngine({ client: counting, index, shards: 2, registry, logger });
+    await patient.index([free, waiting]);
+    const block = (on: boolean): Promise<unknown> =>
+      client.transport.request({
+        method: 'PUT',
+        path: `/${index}-2003.04/_settings`,
+        body: { 'index.blocks.read_only_allow_delete': on || null },
+      });
+    // As Elasticsearch does when the disk is nearly full: 429.
+    await block(true);
+    await expect(patient.index([free, waiting])).rejects.toThrow('429');
+    const bodies: string[] = [];
+    counting.diagnostic.on('request', (_, event) => {
+      const { path, body } = (event?.meta.request.params ?? {}) as { path?: string; body?: unknown };
+      if (path === '/_bulk') bodies.push(String(body));
+    });
+    const writing = patient.index([free, waiting]);
+    await eventually(() => bodies.length > 1);
+    await block(false);
+    expect(await writing).toEqual([]);
+    expect(bodies.map((body) => body.includes(free.id))).toEqual(bodies.map((_, i) => i === 0));
+    await counting.close();
+  });
+
+  it('speaks to Elasticsearch with the user and password of its address, and tells them to nobody', async () => {
+    const target = new URL(elasticsearch!.env['ELASTICSEARCH_URL']!);
+    const asked: Array<string | undefined> = [];
+    const gate = createServer((request, response) => {
+      asked.push(request.headers.authorization);
+      if (request.headers.authorization !== `Basic ${Buffer.from('orrery:s:e@cret').toString('base64')}`)
+        return void response.writeHead(401, { 'content-type': 'application/json' }).end('{"error":"who"}');
+      const { method, headers } = request;
+      const forward = httpRequest(
+        { host: target.hostname, port: target.port, path: request.url, method, headers, agent: false },
+        (answer) => {
+          response.writeHead(answer.statusCode!, answer.headers);
+          answer.pipe(response);
+        },
+      );
+      request.pipe(forward);
+    }).listen(0, '127.0.0.1');
+    await once(gate, 'listening');
+    const { port } = gate.address() as AddressInfo;
+    const lines: string[] = [];
+    const tell = (...words: unknown[]): void => void lines.push(inspect(words, { depth: 20 }));
+    const told = Object.assign(createLogger('test', 'silent'), { warn: tell, error: tell });
+    const through = (credentials: string): [Client, ElasticsearchEngine] => {
+      const own = elasticsearchClient(`http://${credentials}@127.0.0.1:${port}`);
+      return [own, new ElasticsearchEngine({ client: own, index, shards: 2, registry, logger: told })];
+    };
+    const [right, known] = through('orrery:s%3Ae%40cret');
+    await known.index([documentAt('credentials', '2026-05-05T00:00:00.000Z')]);
+    await refresh();
+    expect(await known.count('credentials')).toBe(1);
+    const [wrong, unknown] = through('orrery:s%3Ae%40creT');
+    const failures = [
+      await ask(unknown, CASES[0]!).catch((error: unknown) => error),
+      await unknown.index([documentAt('credentials', '2026-05-05T00:00:00.000Z')]).catch((error: unknown) => error),
+    ];
+    gate.close();
+    gate.closeAllConnections();
+    await Promise.all([right.close(), wrong.close()]);
+    failures.push(await ask(known, CASES[0]!).catch((error: unknown) => error));
+    expect(asked.every((each) => each?.startsWith('Basic '))).toBe(true);
+    expect(failures.every((error) => error instanceof Error)).toBe(true);
+    expect(lines.length).toBeGreaterThan(0);
+    const everything = `${lines.join('')}${inspect(failures, { depth: 20 })}`;
+    for (const secret of ['cret', 'creT', ...asked.map((each) => each!.slice(6))])
+      expect(everything.includes(secret)).toBe(false);
+  });
+
+  it('makes the index of the next month before it begins, and keeps what arrives late with what arrives now', async () => {
+    const months = async (): Promise<string[]> =>
+      Object.keys(
+        (await client.transport.request({ method: 'GET', path: `/${index}-2004*,${index}-2005*` })) as object,
+      );
+    await engine.prepare(new Date('2004-12-31T23:59:59.999Z'));
+    expect(await months()).toEqual([`${index}-2004.12`, `${index}-2005.01`]);
+    // By another instance, and again after the turn of the year.
+    const other = new ElasticsearchEngine({ client, index, shards: 2, registry, logger });
+    await other.prepare(new Date('2004-12-31T23:59:59.999Z'));
+    await other.prepare(new Date('2005-01-01T00:00:00.000Z'));
+    expect(await months()).toEqual([`${index}-2004.12`, `${index}-2005.01`, `${index}-2005.02`]);
+
+    const [before, after] = ['2004-12-31T23:59:59.999Z', '2005-01-01T00:00:00.000Z'];
+    const late = documentAt('turn', after, 1);
+    late.source['timestamp'] = '2004-11-05T00:00:00.000Z';
+    await fill([documentAt('turn', before), documentAt('turn', after), late]);
+    const found = async (query: object): Promise<unknown[]> => {
+      const request = parseSearch({ query, sort: [{ timestamp: 'asc' }] }, 'v1', (name) => MESSAGE_FIELDS[name]);
+      return (await engine.search('turn', request)).hits.hits.map(({ _source }) => _source!['timestamp']);
+    };
+    expect(await found({ match_all: {} })).toEqual([late.source['timestamp'], before, after]);
+    expect(await found({ range: { timestamp: { lt: '2004-12-01' } } })).toEqual([late.source['timestamp']]);
+    expect(await months()).toEqual([`${index}-2004.12`, `${index}-2005.01`, `${index}-2005.02`]);
+    // Retention counts from arrival.
+    await engine.expire('2005-01-01T00:00:00.000Z');
+    expect(await found({ match_all: {} })).toEqual([late.source['timestamp'], after]);
+    expect(await months()).toEqual([`${index}-2005.01`, `${index}-2005.02`]);
+  });
+
+  it('finds what earlier versions have written into the same index', async () => {
+    const document = documentAt('earlier', '2026-05-05T00:00:00.000Z');
+    const body = { ...indexedDocument(document, await registry.of('earlier')), source: document.source };
+    await client.transport.request({
+      method: 'PUT',
+      path: `/${index}-2026.05/_doc/${encodeURIComponent(documentId(document))}`,
+      body,
+    });
+    await fill([documentAt('earlier', '2026-05-05T00:00:00.000Z', 1)]);
+    const found = await engine.search(
+      'earlier',
+      parseSearch({}, 'v1', (name) => MESSAGE_FIELDS[name]),
+    );
+    const sources = found.hits.hits.map(({ _source }) => _source);
+    expect(sources).toEqual([expect.objectContaining({ streamId: 's' }), document.source]);
+    // Members as they were sent: an answer is the message.
+    expect(Object.keys(sources[0]!)).toEqual(Object.keys(document.source));
+  });
+
+  it('drops no index of an installation whose names begin alike', async () => {
+    const alike = `${index}-1`;
+    const other = new ElasticsearchEngine({ client, index: alike, shards: 1, registry, logger });
+    await other.index([documentAt('alike', '2006-01-01T00:00:00.000Z')]);
+    await engine.expire('2007-01-01T00:00:00.000Z');
+    await client.transport.request({ method: 'POST', path: `/${alike}-*/_refresh` });
+    expect(await other.count('alike')).toBe(1);
+  });
+
+  it('lets Elasticsearch make no index by itself, and writes to those of earlier versions', async () => {
+    const automatic = (on: boolean | null): Promise<unknown> =>
+      client.transport.request({
+        method: 'PUT',
+        path: '/_cluster/settings',
+        body: { transient: { 'action.auto_create_index': on } },
+      });
+    const document = documentAt('automatic', '2002-02-01T00:00:00.000Z');
+    await fill([document]);
+    await automatic(true);
+    try {
+      // A new cluster, or retention in another instance.
+      await client.transport.request({ method: 'DELETE', path: `/${index}-2002.02` });
+      await expect(engine.index([document])).rejects.toThrow('404');
+      await fill([document]);
+      expect(await engine.count('automatic')).toBe(1);
+    } finally {
+      await automatic(null);
+    }
+    const alias = { method: 'DELETE', path: `/${index}-2002.02/_alias/*` };
+    await client.transport.request(alias);
+    const later = new ElasticsearchEngine({ client, index, shards: 2, registry, logger });
+    await later.index([documentAt('automatic', '2002-02-02T00:00:00.000Z', 1)]);
+    await refresh();
+    expect(await engine.count('automatic')).toBe(2);
   });
 
   it('lets the reader wait while it is away, and says so to those who search', async () => {

@@ -20,6 +20,11 @@ export const ALL_WORDS = 'words';
 /** Names of the objects that a document has. */
 export const OBJECTS = 'objects';
 export const TENANT = 'tenant';
+/**
+ * The message: what a search shows of a document. As text: Elasticsearch need not read it, and keeps its members in order.
+ * The rest is kept beside it: leaving it out takes more time than disk.
+ */
+export const SOURCE = 'source';
 
 const messageField = (name: string): string => name.replaceAll(/[.@]+/g, '_');
 
@@ -52,15 +57,12 @@ export const indexBody = (
     'index.auto_expand_replicas': '0-1',
     // Slots of the account that has the most fields, strings with their words.
     'index.mapping.total_fields.limit': 50_000,
-    'index.refresh_interval': '1s',
     analysis: {
       tokenizer: { [WORDS]: { type: 'pattern', pattern: `[^${WORD_CHARACTERS}]+` } },
       analyzer: { [WORDS]: { type: 'custom', tokenizer: WORDS, filter: ['lowercase'] } },
     },
   },
   mappings: {
-    // What a search shows; the rest is in the index.
-    _source: { includes: ['source'] },
     dynamic: true,
     date_detection: false,
     numeric_detection: false,
@@ -71,7 +73,7 @@ export const indexBody = (
       [TENANT]: { type: 'keyword' },
       [OBJECTS]: { type: 'keyword', doc_values: false },
       [ALL_WORDS]: TEXT,
-      source: { type: 'object', enabled: false },
+      [SOURCE]: { type: 'object', enabled: false },
       ...Object.fromEntries(Object.entries(MESSAGE_FIELDS).map(([name, type]) => [messageField(name), MAPPINGS[type]])),
     },
   },
@@ -81,6 +83,9 @@ export const indexBody = (
 export const indexOf = (prefix: string, created: string): string =>
   `${prefix}-${created.slice(0, 4)}.${created.slice(5, 7)}`;
 
+/** What documents of an index are written to: see `ensureIndex`. */
+export const writeAlias = (index: string): string => `${index}-write`;
+
 /** Identifies a document among those of all tenants: written twice, it is there once. */
 export const documentId = ({ tenantId, id }: Pick<IndexedDocument, 'tenantId' | 'id'>): string => `${tenantId}/${id}`;
 
@@ -89,7 +94,7 @@ const isSearchable = (text: unknown): text is string => typeof text === 'string'
 /** A document as it is written. */
 export function indexedDocument({ tenantId, source }: IndexedDocument, fields: TenantFields): Record<string, unknown> {
   const { leaves, objects } = leavesOf(source);
-  const document: Record<string, unknown> = { [TENANT]: tenantId, source };
+  const document: Record<string, unknown> = { [TENANT]: tenantId, [SOURCE]: JSON.stringify(source) };
   const texts: string[] = [];
   for (const [name, type] of Object.entries(MESSAGE_FIELDS)) {
     const value = messageValue(source, name, type);

@@ -2,7 +2,13 @@ import { type PoolClient, Query } from 'pg';
 import { ApiError, invalidParameter } from '@orrery/core/http';
 import { copyRows, type Database, driverClient } from '@orrery/core/database';
 import type { AggregationNode, SearchRequest } from '../dsl/index.js';
-import type { IndexedDocument, SearchAnswer, SearchEngine } from '../search-engine.js';
+import {
+  type IndexedDocument,
+  MAX_ANSWER,
+  type RefusedDocument,
+  type SearchAnswer,
+  type SearchEngine,
+} from '../search-engine.js';
 import { Answer, type WantedHits } from './answers.js';
 import { Gathering, tooMany } from './buckets.js';
 import { condition } from './conditions.js';
@@ -17,8 +23,6 @@ const MAX_ROWS = 500_000;
 const HITS_AT_ONCE = 50;
 /** Hits of top_hits in one answer. */
 const MAX_TOP_HITS = 10_000;
-/** Characters of the documents in one answer: all of them are in memory at once. */
-const MAX_ANSWER = 64_000_000;
 const EXPIRED_AT_ONCE = 10_000;
 /** Searches of a process at a time: the other connections of its pool are for indexing. */
 const AT_ONCE = 4;
@@ -44,8 +48,8 @@ export class EmbeddedEngine implements SearchEngine {
     this.timeoutMs = options.timeoutMs ?? 10_000;
   }
 
-  async index(documents: readonly IndexedDocument[]): Promise<void> {
-    if (documents.length === 0) return;
+  async index(documents: readonly IndexedDocument[]): Promise<RefusedDocument[]> {
+    if (documents.length === 0) return [];
     // The last one of an id counts; one statement must not have an id twice. Sorted, so that two instances do not wait
     // for each other in a circle.
     const unique = new Map(documents.map((document) => [`${document.tenantId} ${document.id}`, document]));
@@ -57,6 +61,7 @@ export class EmbeddedEngine implements SearchEngine {
       if (!ALREADY_THERE.includes(String((error as { code?: unknown }).code))) throw error;
       await this.replace(rows);
     }
+    return [];
   }
 
   private async replace(rows: ReadonlyArray<ReturnType<typeof rowOf>>): Promise<void> {

@@ -22,13 +22,20 @@ export class Indexer {
     if (documents.length === 0) return 0;
     const verdicts = await this.registry.learn(documents);
     const indexable = documents.filter((_, i) => verdicts[i] === undefined);
-    if (indexable.length > 0) await this.engine.index(indexable);
+    const refused = indexable.length > 0 ? await this.engine.index(indexable) : [];
     // After that: a batch that is done again reports once.
-    if (!silent) for (const [i, refusal] of verdicts.entries()) if (refusal) this.report(documents[i]!, refusal);
-    return indexable.length;
+    if (!silent) {
+      for (const [i, refusal] of verdicts.entries()) if (refusal) this.report(documents[i]!, refusal);
+      for (const { document, reason } of refused) this.report(document, { reason });
+    }
+    return indexable.length - refused.length;
   }
 
-  private report({ tenantId, id, model: given, source }: IndexedDocument, { field, reason }: Refusal): void {
+  /** @param refusal without a field when it is the engine's. */
+  private report(
+    { tenantId, id, model: given, source }: IndexedDocument,
+    { field, reason }: Pick<Refusal, 'reason'> & Partial<Refusal>,
+  ): void {
     const model = given?.slice(0, MAX_SHOWN);
     const { metadata, streamId } = source as {
       metadata?: { source?: string; connector?: string } | null;
@@ -40,12 +47,17 @@ export class Indexer {
       category: 'data',
       subcategory: 'storage',
       type: 'not_indexed',
-      description: `A data message${model === undefined ? '' : ` of model ${model}`} is stored but cannot be searched: field ${field}: ${reason}`,
+      description: `A data message${model === undefined ? '' : ` of model ${model}`} is stored but cannot be searched: ${field === undefined ? '' : `field ${field}: `}${reason}`,
       source: {
         ...(metadata?.source ? { deviceId: metadata.source.slice(0, MAX_SHOWN) } : {}),
         ...(metadata?.connector ? { connector: metadata.connector } : {}),
       },
-      content: { messageId: id, streamId, ...(model === undefined ? {} : { model }), field },
+      content: {
+        messageId: id,
+        streamId,
+        ...(model === undefined ? {} : { model }),
+        ...(field === undefined ? {} : { field }),
+      },
     });
   }
 }

@@ -3,6 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startElasticsearch } from '../../../../tools/services/elasticsearch.mjs';
+import { elasticsearchClient } from '../elasticsearch/client.js';
 
 /** An engine that tests run on. */
 export interface TestedEngine {
@@ -27,8 +28,12 @@ export async function testedElasticsearch(): Promise<TestedEngine | undefined> {
     name: 'Elasticsearch',
     env: { ELASTICSEARCH_URL: started.url, ORRERY_SEARCH_INDEX: index },
     async stop() {
-      // It may be one that stays.
-      await fetch(`${started.url}/${index}-*`, { method: 'DELETE' });
+      // It may be one that stays. By name: newer versions remove none by pattern.
+      const client = elasticsearchClient(started.url);
+      const request = { method: 'GET', path: `/${index}-*`, querystring: { filter_path: '*.settings.index.uuid' } };
+      const found = (await client.transport.request(request)) as unknown as object;
+      for (const name of Object.keys(found)) await client.transport.request({ method: 'DELETE', path: `/${name}` });
+      await client.close();
       await started.stop();
       await rm(dataDir, { recursive: true, force: true });
     },
