@@ -1,5 +1,5 @@
 import { type Bounds, type Field, type Query, type Scalar, WORD_CHARACTERS } from '../dsl/index.js';
-import { dateColumn, dateValue, jsonOf, numberOf, some, Sql, textColumn, textColumns, textOf } from './sql.js';
+import { dateColumn, dateValue, jsonOf, some, Sql, textColumn, textColumns, textOf } from './sql.js';
 
 /** Of the mean sphere, as Elasticsearch's arc distance. */
 const EARTH_METRES = 6_371_008.7714;
@@ -105,6 +105,9 @@ function terms(sql: Sql, field: Field, values: readonly Scalar[]): string {
   return some(json, (value) => `${value} = ANY (${list})`);
 }
 
+// jsonpath has no infinity, but numbers beyond those of a double.
+const numeral = (value: number): string => (Number.isFinite(value) ? String(value) : value > 0 ? '1e400' : '-1e400');
+
 function range(sql: Sql, field: Field, bounds: Bounds): string {
   const keys = (['gt', 'gte', 'lt', 'lte'] as const).filter((key) => bounds[key] !== undefined);
   if (keys.length === 0) return exists(sql, field);
@@ -121,7 +124,11 @@ function range(sql: Sql, field: Field, bounds: Bounds): string {
     );
   const column = textColumn(field);
   if (column) return compare(column, 'text');
-  if (field.type === 'number') return some(jsonOf(sql, field), (value) => compare(numberOf(value), 'float8'));
+  if (field.type === 'number') {
+    // In one go, of a value as of each of an array, and in parallel, unlike `some`: its subquery is correlated.
+    const tests = keys.map((key) => `@ ${COMPARISONS[key]} ${numeral(Number(bounds[key]))}`).join(' && ');
+    return `fields @? ${sql.value(`$.${JSON.stringify(field.name)}[*] ? (${tests})`, 'jsonpath')}`;
+  }
   if (field.type === 'string') return some(jsonOf(sql, field), (value) => compare(textOf(value), 'text'));
   return 'false';
 }

@@ -31,4 +31,24 @@ class Documents1700001000500 implements MigrationInterface {
   }
 }
 
-export const embeddedMigrations = [Documents1700001000500];
+class ArrayMetric1700001007000 implements MigrationInterface {
+  async up(runner: QueryRunner): Promise<void> {
+    // A metric of the numbers in an array; booleans are 1 and 0. A function, as a subquery is not run in parallel.
+    await runner.query(`
+      CREATE FUNCTION array_metric(elements jsonb, part text) RETURNS float8
+      LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
+        SELECT CASE part WHEN 'min' THEN min(n) WHEN 'max' THEN max(n)
+          ELSE sum(CASE part WHEN 'sum' THEN n WHEN 'squares' THEN n ^ 2 END) END
+        FROM (
+          SELECT CASE jsonb_typeof(v) WHEN 'number' THEN v::float8 WHEN 'boolean' THEN v::bool::int::float8 END
+          FROM jsonb_array_elements(elements) e(v)
+        ) a(n)
+      $$`);
+  }
+
+  async down(runner: QueryRunner): Promise<void> {
+    await runner.query('DROP FUNCTION array_metric(jsonb, text)');
+  }
+}
+
+export const embeddedMigrations = [Documents1700001000500, ArrayMetric1700001007000];

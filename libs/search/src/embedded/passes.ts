@@ -8,7 +8,7 @@ import {
 } from '../dsl/index.js';
 import { condition, exists, points } from './conditions.js';
 import { DateRounding } from './rounding.js';
-import { dateColumn, jsonOf, millisecondsOf, numberOf, type Sql, textColumn } from './sql.js';
+import { dateColumn, type GroupKey, jsonOf, millisecondsOf, numberOf, type Sql, textColumn } from './sql.js';
 
 /**
  * One grouped statement over the documents of a search. Documents that fall into the same buckets come back as one row: the
@@ -58,15 +58,18 @@ export function plan(nodes: readonly AggregationNode[], path: AggregationNode[] 
 export function passStatement(sql: Sql, where: string, pass: Pass, maxRows: number): string {
   const values = new Values(sql);
   const keys = pass.path.map((node) => keyOf(values, node.aggregation));
-  if (pass.distinct) keys.push(distinctOf(values, pass.distinct.aggregation));
+  if (pass.distinct) keys.push({ group: distinctOf(values, pass.distinct.aggregation) });
   const metrics = pass.metrics.flatMap(({ node }) => metricColumns(values, node.aggregation));
-  const columns = [...keys, 'count(*)::float8', ...metrics];
-  const group = keys.length === 0 ? '' : ` GROUP BY ${keys.map((_, i) => i + 1).join(', ')}`;
-  return `SELECT ${columns.join(', ')} FROM documents${values.source()} WHERE ${where}${group} LIMIT ${maxRows}`;
+  const columns = [...keys.map(({ group, shown = group }) => shown), 'count(*)::float8', ...metrics];
+  const group =
+    keys.length === 0
+      ? ''
+      : ` GROUP BY ${keys.map(({ group, shown }, i) => (shown === undefined ? i + 1 : group)).join(', ')}`;
+  return `SELECT ${columns.join(', ')} FROM ${values.from(where)}${group} LIMIT ${maxRows}`;
 }
 
 /**
- * Values of fields that are no columns, read once for each document however often they are used: OFFSET 0 keeps
+ * Values of fields that are no columns, read once for each document however often they are used: OFFSET '0' keeps
  * PostgreSQL from writing them out at each place (six times faster for stats).
  */
 class Values {
@@ -83,12 +86,15 @@ class Values {
     return { json: `f.x${index}`, number: `f.n${index}` };
   }
 
-  /** What stands beside the table. */
-  source(): string {
-    if (this.read.length === 0) return '';
+  /**
+   * The documents, with their values. Whatever is correlated keeps PostgreSQL from doing it in parallel: so they are
+   * nested, not LATERAL, and arrays have a function. It does not see that OFFSET 0 is none, but that OFFSET '0' is.
+   */
+  from(where: string): string {
+    if (this.read.length === 0) return `documents WHERE ${where}`;
     const json = this.read.map((text, i) => `${text} AS x${i}`).join(', ');
     const numbers = this.read.map((_, i) => `${numberOf(`j.x${i}`)} AS n${i}`).join(', ');
-    return `, LATERAL (SELECT j.*, ${numbers} FROM (SELECT ${json} OFFSET 0) j OFFSET 0) f`;
+    return `(SELECT j.*, ${numbers} FROM (SELECT documents.*, ${json} FROM documents WHERE ${where} OFFSET '0') j OFFSET '0') f`;
   }
 }
 
@@ -115,16 +121,21 @@ export function roundingOf(aggregation: Aggregation & { kind: 'date_histogram' }
 }
 
 /** Expression of the key of a document, or of an array of its keys; null for none. */
-function keyOf(values: Values, aggregation: Aggregation): string {
+function keyOf(values: Values, aggregation: Aggregation): GroupKey {
+  const { sql } = values;
+  if (aggregation.kind === 'date_histogram')
+    return roundingOf(aggregation).sql(dateColumn(aggregation.field) ?? 'NULL::timestamptz', () =>
+      timeZoneOf(sql, aggregation.timeZone),
+    );
+  return { group: plainKeyOf(values, aggregation) };
+}
+
+function plainKeyOf(values: Values, aggregation: Aggregation): string {
   const { sql } = values;
   switch (aggregation.kind) {
     case 'terms':
       return (
         columnOf(sql, aggregation.field, aggregation.missing) ?? values.of(aggregation.field, aggregation.missing).json
-      );
-    case 'date_histogram':
-      return roundingOf(aggregation).sql(dateColumn(aggregation.field) ?? 'NULL::timestamptz', () =>
-        timeZoneOf(sql, aggregation.timeZone),
       );
     case 'histogram': {
       const [interval, offset] = [sql.value(aggregation.interval, 'float8'), sql.value(aggregation.offset, 'float8')];
@@ -249,10 +260,11 @@ function partColumn(values: Values, field: Field, missing: Scalar | undefined, p
   }
   const { json, number } = values.of(field, missing);
   if (part === 'count')
-    return `coalesce(sum(CASE jsonb_typeof(${json}) WHEN 'array' THEN jsonb_array_length(${json}) ELSE (${json} IS NOT NULL)::int END), 0)::float8`;
+    // Nearly always one number: then nothing else has to be looked at.
+    return `coalesce(sum(CASE WHEN ${number} IS NOT NULL THEN 1 WHEN jsonb_typeof(${json}) = 'array' THEN jsonb_array_length(${json}) ELSE (${json} IS NOT NULL)::int END), 0)::float8`;
   const aggregate = part === 'squares' ? 'sum' : part;
-  const of = (value: string): string => (part === 'squares' ? `(${value}) ^ 2` : value);
-  return `${aggregate}(CASE WHEN ${number} IS NOT NULL THEN ${of(number)} WHEN jsonb_typeof(${json}) = 'array' THEN (SELECT ${aggregate}(${of(numberOf('e.v'))}) FROM jsonb_array_elements(${json}) e(v)) END)`;
+  const one = part === 'squares' ? `${number} ^ 2` : number;
+  return `${aggregate}(CASE WHEN ${number} IS NOT NULL THEN ${one} WHEN jsonb_typeof(${json}) = 'array' THEN array_metric(${json}, '${part}') END)`;
 }
 
 const GEO = ['min(LAT)', 'max(LAT)', 'min(LON)', 'max(LON)', 'sum(LAT)', 'sum(LON)'];

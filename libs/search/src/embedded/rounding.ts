@@ -1,6 +1,6 @@
 import { Temporal } from 'temporal-polyfill';
 import type { CalendarUnit } from '../dsl/index.js';
-import { millisecondsOf } from './sql.js';
+import { type GroupKey, millisecondsOf } from './sql.js';
 
 const FIXED_IN_UTC: Partial<Record<CalendarUnit, number>> = {
   second: 1000,
@@ -9,6 +9,8 @@ const FIXED_IN_UTC: Partial<Record<CalendarUnit, number>> = {
   day: 86_400_000,
 };
 const WITHIN_A_DAY: readonly CalendarUnit[] = ['second', 'minute', 'hour'];
+/** Milliseconds, of an interval that PostgreSQL counts exactly. */
+const LONGEST_BIN = 1e12;
 const MONTHS: Partial<Record<CalendarUnit, number>> = { month: 1, quarter: 3, year: 12 };
 
 /** Where the buckets of a date_histogram begin: in SQL for documents, here for the empty ones between them. Milliseconds. */
@@ -34,20 +36,32 @@ export class DateRounding {
   }
 
   /** `zoneOf` gives an expression of the time zone, when it is needed. */
-  sql(column: string, zoneOf: () => string): string {
+  sql(column: string, zoneOf: () => string): GroupKey {
     const shifted = this.offset === 0 ? column : `(${column} - ${this.offset} * interval '1 ms')`;
     const back = this.offset === 0 ? '' : ` + ${this.offset}`;
-    if (this.milliseconds !== undefined && this.zone === 'UTC')
-      return `floor(${millisecondsOf(shifted)} / ${this.milliseconds}) * ${this.milliseconds}${back}`;
+    const ms = this.milliseconds;
+    if (ms !== undefined && this.zone === 'UTC') {
+      if (ms > LONGEST_BIN) return { group: `floor(${millisecondsOf(shifted)} / ${ms}) * ${ms}${back}` };
+      // From the one that holds the beginning of 1970: the offset itself may be far away.
+      const origin = ((this.offset % ms) + ms) % ms;
+      const group = `date_bin('${ms / 1000} seconds', ${column}, to_timestamp(${origin / 1000}))`;
+      return { group, shown: millisecondsOf(group) };
+    }
     const zone = zoneOf();
     const local = `(${shifted} AT TIME ZONE ${zone})`;
-    if (typeof this.interval === 'number')
+    if (typeof this.interval === 'number') {
       // Of local time, so that days of 24 hours begin at midnight.
-      return `${millisecondsOf(`((timestamp 'epoch' + floor(${millisecondsOf(local)} / ${this.interval}) * ${this.interval} * interval '1 ms') AT TIME ZONE ${zone})`)}${back}`;
+      const group = `floor(${millisecondsOf(local)} / ${this.interval})`;
+      const start = `((timestamp 'epoch' + ${group} * ${this.interval} * interval '1 ms') AT TIME ZONE ${zone})`;
+      return { group, shown: `${millisecondsOf(start)}${back}` };
+    }
     // Hours of a night when clocks go back are two of the same name: what has passed of the hour is taken off.
-    if (WITHIN_A_DAY.includes(this.interval))
-      return `${millisecondsOf(`(${shifted} - (${local} - date_trunc('${this.interval}', ${local})))`)}${back}`;
-    return `${millisecondsOf(`(date_trunc('${this.interval}', ${local}) AT TIME ZONE ${zone})`)}${back}`;
+    if (WITHIN_A_DAY.includes(this.interval)) {
+      const group = `(${shifted} - (${local} - date_trunc('${this.interval}', ${local})))`;
+      return { group, shown: `${millisecondsOf(group)}${back}` };
+    }
+    const group = `date_trunc('${this.interval}', ${local})`;
+    return { group, shown: `${millisecondsOf(`(${group} AT TIME ZONE ${zone})`)}${back}` };
   }
 
   floor(at: number): number {

@@ -17,6 +17,12 @@ export class Sql {
   }
 }
 
+/** What documents are grouped by, and how that is shown, which is worked out once for a group; the same when absent. */
+export interface GroupKey {
+  group: string;
+  shown?: string;
+}
+
 const TEXT_COLUMNS: Readonly<Record<string, string>> = {
   id: 'id',
   streamId: 'stream_id',
