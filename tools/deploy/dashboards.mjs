@@ -249,6 +249,12 @@ const DASHBOARDS = [
             unit: 'short',
             queries: [[of('process_open_fds'), '{{job}} {{instance}}']],
           },
+          {
+            title: 'Spans of traces',
+            unit: 'cps',
+            about: 'Dropped: too many waited for the collector. Failed: it did not take them.',
+            queries: [[rate('orrery_trace_spans_total', 'outcome'), '{{outcome}}']],
+          },
         ],
       },
     ],

@@ -27,7 +27,17 @@ export const pipelineWith = (rules: WebhookRules): Service => ({
       running: [
         new JourneyAnswers(bus, SERVICE, (question) => journeySteps(database, question)),
         ...(roles.worker
-          ? [new TransformationStage(bus, { database, audit, webhooks, pipelines, rules, logger })]
+          ? [
+              new TransformationStage(bus, {
+                database,
+                audit,
+                webhooks,
+                pipelines,
+                rules,
+                logger,
+                tracing: bus.tracing,
+              }),
+            ]
           : []),
       ],
     };

@@ -98,6 +98,8 @@ export interface FifoDeliveryHeader {
   seq: number;
   /** True when the text holds line breaks: the body is a JSON string of it, since an entry's body is one line. */
   quoted?: true;
+  /** W3C trace context of the delivery. */
+  traceparent?: string;
 }
 
 export interface FifoDeliveryReply {

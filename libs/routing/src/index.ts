@@ -30,6 +30,7 @@ import { Wakes } from './fifos/wakes.js';
 import { ActionPolicies1700000510000, Fifos1700000500000 } from './migrations.js';
 import { Router } from './routing/router.js';
 import { suspendUnconsumed } from './routing/suspensions.js';
+import { Traces1700001100000 } from './traces.migration.js';
 
 /** Action policies, and the FIFOs that they fill (manual 14 and 16.2.1). */
 export const routing: Service = {
@@ -42,6 +43,7 @@ export const routing: Service = {
       ActionPolicies1700000510000,
       Deliveries1700001000500,
       DeliveryAttempts1700001001000,
+      Traces1700001100000,
     ],
     owned: { fifo_messages: 'fifo_id IN (SELECT id FROM fifos WHERE tenant_id = $1)' },
   },

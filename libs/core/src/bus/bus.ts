@@ -2,7 +2,7 @@ import { jetstream, jetstreamManager, type JetStreamClient, type JetStreamManage
 import { type KV, Kvm } from '@nats-io/kv';
 import { connect, type NatsConnection, type Subscription } from '@nats-io/transport-node';
 import { randomBytes } from 'node:crypto';
-import { type Logger, metrics } from '../telemetry/index.js';
+import { type Logger, metrics, NO_TRACING, type Tracing } from '../telemetry/index.js';
 import { decodeEntry, type EntryItem } from '../messages/index.js';
 import { StreamStates } from './stream-states.js';
 import { checkServer, controlSubject, LEASES_BUCKET, REGISTRY_BUCKET } from './streams.js';
@@ -14,6 +14,8 @@ export interface BusOptions {
   partitions: number;
   leaseTtlMs: number;
   logger: Logger;
+  /** Of what passes over the bus; nothing is traced when absent. */
+  tracing?: Tracing;
 }
 
 const serversOf = (urls: string): URL[] => urls.split(',').map((url) => new URL(url.trim()));
@@ -109,6 +111,10 @@ export class Bus {
 
   get logger(): Logger {
     return this.options.logger;
+  }
+
+  get tracing(): Tracing {
+    return this.options.tracing ?? NO_TRACING;
   }
 
   /** Calls back after each reconnection: what was published meanwhile without a stream was missed. */

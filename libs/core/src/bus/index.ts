@@ -14,4 +14,5 @@ export {
 export { callRpc, defineRpc, serveRpc, RpcError, RpcUnavailableError, type Rpc } from './rpc.js';
 export { StreamPurger } from './stream-purger.js';
 export * from './streams.js';
+export { describeMessage } from './traced-items.js';
 export { VersionedCache } from './versioned-cache.js';

@@ -2,7 +2,7 @@ import { DeliverPolicy, type JsMsg } from '@nats-io/jetstream';
 import type { EntityManager } from 'typeorm';
 import type { Database } from '../database/index.js';
 import { decodeEntry, type EntryItem } from '../messages/index.js';
-import { metrics } from '../telemetry/index.js';
+import { type BatchSpans, metrics } from '../telemetry/index.js';
 import type { Bus } from './bus.js';
 import { writeDeadLetter } from './dead-letters.js';
 import { LeaseManager } from './leases.js';
@@ -10,6 +10,7 @@ import { FencedError, fence, keptOrigins, movePositions, reportPositions, type P
 import { NUMBER_HEADER, ORIGIN_HEADER } from './publisher.js';
 import { measureLag, type ReaderProgress } from './reader-lag.js';
 import { streamName, type PartitionedStream } from './streams.js';
+import { describeRead } from './traced-items.js';
 
 /** One message or event, and where it was read. */
 export interface ReadItem extends EntryItem {
@@ -387,7 +388,7 @@ export class PartitionReader {
       await this.process([entry]);
     };
     try {
-      await this.commit([entry], async (items, manager) => {
+      await this.commit([entry], async (items, manager, spans) => {
         const after: AfterCommit[] = [];
         let dead = 0;
         for (const item of items) {
@@ -399,6 +400,7 @@ export class PartitionReader {
             if (!isDataError(error)) throw error;
             await manager.query('ROLLBACK TO SAVEPOINT item');
             await writeDeadLetter(this.bus, this.options.name, item, error);
+            spans.fail(item, error);
             dead++;
           }
         }
@@ -410,7 +412,14 @@ export class PartitionReader {
     }
   }
 
-  private async commit(entries: Entry[], handle: ReaderOptions['handle']): Promise<void> {
+  private async commit(
+    entries: Entry[],
+    handle: (
+      items: ReadItem[],
+      manager: EntityManager,
+      spans: BatchSpans<ReadItem>,
+    ) => ReturnType<ReaderOptions['handle']>,
+  ): Promise<void> {
     if (entries.length === 0) return;
     const moved = new Map<string, Position>();
     const items: ReadItem[] = [];
@@ -433,12 +442,20 @@ export class PartitionReader {
     }
     const began = performance.now();
     const after: AfterCommit[] = [];
-    await this.options.database.transaction(async (manager) => {
-      await movePositions(manager, this.options.name, [...moved]);
-      const done = items.length > 0 ? await handle(items, manager) : NO_EFFECT;
-      if (done === NO_EFFECT) await manager.query('SET LOCAL synchronous_commit = off');
-      else if (done) after.push(done);
-    });
+    const { name } = this.options;
+    const spans = this.bus.tracing.batch(`${name} process`, 'consumer', items, describeRead(name, items.length));
+    try {
+      await this.options.database.transaction(async (manager) => {
+        await movePositions(manager, name, [...moved]);
+        const done = items.length > 0 ? await handle(items, manager, spans) : NO_EFFECT;
+        if (done === NO_EFFECT) await manager.query('SET LOCAL synchronous_commit = off');
+        else if (done) after.push(done);
+      });
+      spans.end();
+    } catch (error) {
+      spans.end(error);
+      throw error;
+    }
     this.counted.batchSeconds.observe((performance.now() - began) / 1000);
     this.counted.batchMessages.observe(items.length);
     for (const [name, position] of moved) {

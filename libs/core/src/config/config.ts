@@ -163,6 +163,21 @@ export const configSchema = z.object({
     .min(1000)
     .default(6000)
     .describe('Milliseconds without renewal after which another instance takes over a partition or a session.'),
+  OTEL_EXPORTER_OTLP_ENDPOINT: z
+    .string()
+    .regex(/^https?:\/\/[^\s?#]+$/, 'expected http:// or https://, without query')
+    .optional()
+    .describe(
+      'Collector of traces that speaks OTLP over HTTP, as `http://collector:4318`. Without it nothing is traced. Further variables of the exporter, as `OTEL_EXPORTER_OTLP_HEADERS`, hold as OpenTelemetry describes them.',
+    ),
+  OTEL_TRACES_SAMPLER_ARG: z.coerce
+    .number()
+    .min(0)
+    .max(1)
+    .default(0.01)
+    .describe(
+      'Ratio of messages and REST requests that are traced, 0 to 1, beside those whose sender asks for it by a sampled `traceparent`.',
+    ),
   ORRERY_LOG_LEVEL: z
     .enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'])
     .default('info')

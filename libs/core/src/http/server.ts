@@ -3,13 +3,14 @@ import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fa
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { ApiKeys } from '../auth/index.js';
 import type { RateLimits } from '../limits/index.js';
-import { type Logger, metrics, registry, scrape } from '../telemetry/index.js';
+import { type Logger, metrics, registry, scrape, type Tracing } from '../telemetry/index.js';
 import { serveApiDocumentation } from './api-documentation.js';
 import { authenticate, keyInBody, UnreadableBody } from './authorization.js';
 import { toApiError } from './error.filter.js';
 import { cutConnectionsAtClose } from './closing.js';
 import { ApiError } from './errors.js';
 import { limitRate } from './rate-limiting.js';
+import { endRequestSpan, traceRequest } from './request-spans.js';
 
 /** Largest request body: a bulk of many small messages, or one value with room around it. */
 const BODY_LIMIT = 16 << 20;
@@ -43,6 +44,7 @@ export function configureServer(
   rateLimits: RateLimits,
   health: HealthChecks,
   logger: Logger,
+  tracing: Tracing,
 ): void {
   const fastify = app.getHttpAdapter().getInstance() as unknown as FastifyInstance;
 
@@ -78,8 +80,10 @@ export function configureServer(
     const { url, config } = request.routeOptions;
     // The route, where there is one: the address may be written in other ways (`/%61pi/`, `http://host/api/`).
     if (!(url ?? request.url).startsWith('/api/') && !config.outsideApi) return;
+    const since = Date.now();
     await answerErrors(request, reply, async () => {
       if (!config.public && !awaitsKey(request)) await authenticate(apiKeys, request);
+      traceRequest(tracing, request, since);
       if (!(await limitRate(rateLimits, request, reply))) return;
       const accept = request.headers.accept;
       if (accept && !/\*\/\*|application\/(\*|json)/i.test(accept)) throw new ApiError('NOT_ACCEPTABLE');
@@ -95,7 +99,12 @@ export function configureServer(
       await limitRate(rateLimits, request, reply);
     });
   });
+  fastify.addHook('onRequestAbort', (request, done) => {
+    endRequestSpan(request);
+    done();
+  });
   fastify.addHook('onResponse', (request, reply, done) => {
+    endRequestSpan(request, reply.statusCode);
     metrics.httpSeconds.observe(
       { method: request.method, route: request.routeOptions.url ?? 'none', status: reply.statusCode },
       reply.elapsedTime / 1000,

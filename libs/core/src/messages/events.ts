@@ -11,6 +11,8 @@ export interface EventHeader {
   connectors?: string[];
   groupPath?: string;
   tags?: string[];
+  /** W3C trace context of what the event comes from. */
+  traceparent?: string;
   /** Of events that are stored too (manual 15.4.2): see `storedEvent`. */
   stored?: {
     /** Id of the stored message: given once, so that it is stored once. Its time is `created`. */

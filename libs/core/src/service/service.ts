@@ -31,7 +31,7 @@ import { HeldCounts, LimitStore, RateLimits, SharedCounters } from '../limits/in
 import { Jobs } from '../jobs/index.js';
 import { Mailer } from '../mail/index.js';
 import { TenantRemoval } from '../tenants/index.js';
-import { createLogger, type Logger } from '../telemetry/index.js';
+import { createLogger, type Logger, startTracing } from '../telemetry/index.js';
 import { Webhooks } from '../webhooks/index.js';
 
 /** What a process does of a service: answers others (REST, RPC, protocols), or works on the bus and the clock. */
@@ -99,12 +99,14 @@ export async function bootServices(services: Service[], roles: ServiceRoles, con
   const name =
     services.length === 1 ? services[0]!.name : roles.worker ? (roles.api ? 'platform' : 'processing') : 'edge';
   const logger = createLogger(name, config.ORRERY_LOG_LEVEL);
+  const tracing = await startTracing(config, name, logger);
   const bus = await Bus.connect({
     url: config.NATS_URL,
     name,
     partitions: config.ORRERY_PARTITIONS,
     leaseTtlMs: config.ORRERY_LEASE_TTL_MS,
     logger,
+    tracing,
   });
   let closing = false;
   const disconnected = new Promise((resolve) => {
@@ -193,6 +195,7 @@ export async function bootServices(services: Service[], roles: ServiceRoles, con
       limitStore.close();
       await bus.close();
       for (const database of databases) await database.close();
+      await tracing.close();
     }
   }
 
@@ -204,7 +207,7 @@ export async function bootServices(services: Service[], roles: ServiceRoles, con
   app.useGlobalFilters(new ErrorFilter(logger));
   app.useGlobalGuards(new RolesGuard());
   app.useGlobalPipes(validationPipe());
-  configureServer(app, apiKeys, rateLimits, health, logger);
+  configureServer(app, apiKeys, rateLimits, health, logger, tracing);
   let listenHttps: (() => Promise<number>) | undefined;
   if (Object.keys(webSockets).length > 0) {
     const fastify = app.getHttpAdapter().getInstance() as unknown as FastifyInstance;

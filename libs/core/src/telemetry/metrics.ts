@@ -114,4 +114,9 @@ export const metrics = {
   jobRuns: counter('orrery_job_runs_total', 'Runs of repeated work; outcome: done, failed', ['job', 'outcome']),
   sessions: gauge('orrery_mqtt_sessions', 'Open MQTT sessions', ['mode']),
   httpSeconds: histogram('orrery_http_request_seconds', 'Time of REST requests', ['method', 'route', 'status']),
+  traceSpans: counter(
+    'orrery_trace_spans_total',
+    'Spans of traces; outcome: exported, failed (the collector did not take them), dropped',
+    ['outcome'],
+  ),
 };

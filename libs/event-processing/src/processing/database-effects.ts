@@ -123,10 +123,12 @@ export class DatabaseEffects implements Effects {
   private outboxItem({ incoming, type, rules, body }: Emitted): OutboxItem {
     const { tenantId } = incoming;
     const key = partitionKey(incoming.header);
+    const { traceparent } = incoming.header;
     const header: EventHeader = {
       tenantId,
       type,
       key,
+      ...(traceparent === undefined ? {} : { traceparent }),
       stored: { id: newMessageId(), rules, cause: incoming.header.id },
     };
     return {

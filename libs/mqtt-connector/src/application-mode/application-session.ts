@@ -116,8 +116,8 @@ export class ApplicationSession implements Session, FifoReceiver {
     this.deliveries.acknowledged(packetId);
   }
 
-  deliver(consumer: FifoConsumer, seq: number, body: string): void {
-    this.deliveries.add(consumer, seq, body);
+  deliver(consumer: FifoConsumer, seq: number, body: string, traceparent?: string): void {
+    this.deliveries.add(consumer, seq, body, traceparent);
   }
 
   ended(consumer: FifoConsumer): void {

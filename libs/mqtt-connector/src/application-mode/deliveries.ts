@@ -7,6 +7,7 @@ interface Delivery {
   consumer: FifoConsumer;
   seq: number;
   body: string;
+  traceparent: string | undefined;
 }
 
 const MAX_PACKET_ID = 0xffff;
@@ -38,8 +39,8 @@ export class Deliveries {
   ) {}
 
   /** Delivers the message, or holds it back until the consumer is activated. */
-  add(consumer: FifoConsumer, seq: number, body: string): void {
-    const delivery = { consumer, seq, body };
+  add(consumer: FifoConsumer, seq: number, body: string, traceparent?: string): void {
+    const delivery = { consumer, seq, body, traceparent };
     this.queuedBytes += body.length;
     if (this.active.has(consumer)) {
       this.queue.push(delivery);
@@ -98,7 +99,7 @@ export class Deliveries {
   }
 
   private write(delivery: Delivery): void {
-    const { consumer, seq, body } = delivery;
+    const { consumer, seq, body, traceparent } = delivery;
     const messageId = consumer.autoAck ? undefined : this.nextId();
     const data = mqtt.generate(
       {
@@ -109,6 +110,8 @@ export class Deliveries {
         dup: false,
         retain: false,
         ...(messageId === undefined ? {} : { messageId }),
+        // Of an MQTT 5 client; others have no properties.
+        ...(traceparent === undefined ? {} : { properties: { userProperties: { traceparent } } }),
       },
       { protocolVersion: this.connection.protocolVersion },
     );

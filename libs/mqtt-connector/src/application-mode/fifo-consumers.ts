@@ -21,7 +21,8 @@ const RETRY_MS = 250;
 
 /** Takes what a FIFO delivers. */
 export interface FifoReceiver {
-  deliver(consumer: FifoConsumer, seq: number, body: string): void;
+  /** @param traceparent W3C trace context of the message. */
+  deliver(consumer: FifoConsumer, seq: number, body: string, traceparent?: string): void;
   /** The FIFO was deleted: nothing more comes. */
   ended(consumer: FifoConsumer): void;
 }
@@ -203,18 +204,19 @@ export class FifoConsumers {
 
   private onDelivery(message: Msg): void {
     const gone = new Set<string>();
-    const taken: Array<[Held, number, string]> = [];
+    const taken: Array<[Held, number, string, string | undefined]> = [];
     for (const { header, body } of decodeEntry(message.data)) {
-      const { subscription, seq, quoted } = JSON.parse(header) as FifoDeliveryHeader;
+      const { subscription, seq, quoted, traceparent } = JSON.parse(header) as FifoDeliveryHeader;
       const consumer = this.consumers.get(subscription);
       if (!consumer) gone.add(subscription);
-      else if (!consumer.held.has(seq)) taken.push([consumer, seq, quoted ? (JSON.parse(body) as string) : body]);
+      else if (!consumer.held.has(seq))
+        taken.push([consumer, seq, quoted ? (JSON.parse(body) as string) : body, traceparent]);
     }
     const reply: FifoDeliveryReply = { gone: [...gone] };
     message.respond(JSON.stringify(reply));
-    for (const [consumer, seq, body] of taken) {
+    for (const [consumer, seq, ...message] of taken) {
       if (!consumer.autoAck) consumer.held.add(seq);
-      consumer.receiver.deliver(consumer, seq, body);
+      consumer.receiver.deliver(consumer, seq, ...message);
     }
   }
 }

@@ -1,6 +1,7 @@
-import { type Bus, MessageTooLargeError } from '@orrery/core/bus';
+import { type Bus, describeMessage, MessageTooLargeError } from '@orrery/core/bus';
 import { Ingestion } from '@orrery/core/ingestion';
 import { buildMessage, type MessageOrigin, type PublishedMessage } from '@orrery/core/messages';
+import { validTraceparent } from '@orrery/core/telemetry';
 import type { Connection } from '../server/connection.js';
 import type { Publication } from '../server/publication-queue.js';
 import type { SessionAudit } from '../sessions/session-audit.js';
@@ -15,7 +16,7 @@ export class DataPublisher {
   private readonly ingestion: Ingestion;
   private readonly backPressure: BackPressure;
 
-  constructor(bus: Bus) {
+  constructor(private readonly bus: Bus) {
     this.ingestion = new Ingestion(bus);
     this.backPressure = new BackPressure(this.ingestion);
   }
@@ -38,6 +39,10 @@ export class DataPublisher {
       return;
     }
     const { header, message, droppedTags } = buildMessage(data, origin);
+    const span = this.bus.tracing.enter('mqtt publish', 'producer', publication);
+    span?.set({ ...describeMessage({ ...header }), 'messaging.system': 'mqtt', 'messaging.mqtt.qos': publication.qos });
+    const traceparent = span?.traceparent ?? validTraceparent(publication.traceparent);
+    if (traceparent !== undefined) header.traceparent = traceparent;
     if (data.locationError)
       audit.error(
         'bad_location',
@@ -49,8 +54,12 @@ export class DataPublisher {
         `Device tags left out, because a message has ten at most: ${droppedTags.join(', ')}`,
       );
     this.ingestion.publish(header, message, { partition }).then(
-      () => connection.acknowledge(publication),
+      () => {
+        connection.acknowledge(publication);
+        span?.end();
+      },
       (error: unknown) => {
+        span?.end(error);
         // Otherwise this process ends: without an answer the client publishes again.
         if (error instanceof MessageTooLargeError) this.refuse(error.message, connection, publication, audit);
         // Parsing has no limit of depth, writing has.

@@ -7,6 +7,8 @@ export interface Publication {
   qos: 0 | 1 | 2;
   bytes: number;
   done: boolean;
+  /** Context that an MQTT 5 client sends it in, of any text. */
+  traceparent?: string;
   /** Why it was refused, for an MQTT 5 client. */
   reason?: Reason;
 }

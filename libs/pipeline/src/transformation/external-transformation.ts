@@ -40,6 +40,7 @@ export class StepFailure extends Error {
 
 /**
  * Runs the steps of a pipeline, each on the result of the one before.
+ * @param traceparent W3C trace context that servers are told.
  * @returns the transformed message (manual 11.4.3.1), but for what it says about the pipeline itself.
  * @throws StepFailure, and WebhookError `aborted`
  */
@@ -49,13 +50,17 @@ export async function runSteps(
   pipeline: CompiledPipeline,
   original: DataMessage,
   signal: AbortSignal,
+  traceparent?: string,
 ): Promise<DataMessage> {
-  const execution = randomUUID();
+  const ownHeaders = {
+    'x-orange-lo-pipeline-execution-id': randomUUID(),
+    ...(traceparent === undefined ? {} : { traceparent }),
+  };
   let message = original;
   for (const step of pipeline.steps()) {
     const { id: _, ...routed } = message;
     const body = JSON.stringify({ type: 'dataMessage', version: 1, ...routed });
-    message = override(message, await answerOf(webhooks, rules, step, execution, body, signal));
+    message = override(message, await answerOf(webhooks, rules, step, ownHeaders, body, signal));
   }
   return message;
 }
@@ -64,7 +69,7 @@ async function answerOf(
   webhooks: Webhooks,
   rules: WebhookRules,
   { url, headers = {}, name }: Step,
-  execution: string,
+  ownHeaders: Readonly<Record<string, string>>,
   body: string,
   signal: AbortSignal,
 ): Promise<PublishedMessage> {
@@ -76,7 +81,7 @@ async function answerOf(
       headers,
       ownHeaders: {
         'content-type': 'application/json',
-        'x-orange-lo-pipeline-execution-id': execution,
+        ...ownHeaders,
         ...(name === undefined ? {} : { 'x-orange-lo-pipeline-step-name': name }),
       },
       body,

@@ -3,7 +3,7 @@ import type { Audit, AuditEntry } from '@orrery/core/audit';
 import type { Database } from '@orrery/core/database';
 import { WokenWork } from '@orrery/core/jobs';
 import type { DataMessage, MessageHeader } from '@orrery/core/messages';
-import type { Logger } from '@orrery/core/telemetry';
+import type { Logger, Tracing } from '@orrery/core/telemetry';
 import { WebhookError, type WebhookRules, type Webhooks } from '@orrery/core/webhooks';
 import { failureEntry } from './audit-entries.js';
 import { MAX_MESSAGE_BYTES, runSteps, StepFailure } from './external-transformation.js';
@@ -56,6 +56,7 @@ export interface TransformerParts {
   pipelines: PipelineCache;
   rules: WebhookRules;
   logger: Logger;
+  tracing: Tracing;
 }
 
 /**
@@ -212,7 +213,7 @@ export class Transformer {
 
   /** @throws WebhookError `aborted` alone: whatever else happens, the message goes on. */
   private async transform(lane: Lane, message: WaitingMessage): Promise<{ outcome: Outcome; entry?: AuditEntry }> {
-    const { webhooks, rules, logger } = this.parts;
+    const { webhooks, rules, logger, tracing } = this.parts;
     const { seq, partition } = message;
     // While the database is away, what is known holds.
     if (Date.now() - lane.checked > FRESH_MS) await this.refresh(lane).catch(() => undefined);
@@ -221,14 +222,20 @@ export class Transformer {
     // It was deleted or disabled meanwhile.
     if (!pipeline) return { outcome: { seq, partition, header, body: message.body } };
     const original = JSON.parse(message.body) as DataMessage;
+    const span = tracing.follow('pipeline transform', 'client', header.traceparent);
+    span?.set({ 'orrery.tenant.id': header.tenantId, 'orrery.pipeline.id': pipeline.id });
+    if (span) header.traceparent = span.traceparent;
     try {
-      const transformed = await runSteps(webhooks, rules, pipeline, original, this.abort.signal);
+      const { traceparent } = header;
+      const transformed = await runSteps(webhooks, rules, pipeline, original, this.abort.signal, traceparent);
       const { timestamp } = transformed;
       const body = JSON.stringify(withTrace(transformed, pipeline.id, true));
       if (Buffer.byteLength(body) > MAX_MESSAGE_BYTES)
         throw new StepFailure(`the transformed message has more than ${MAX_MESSAGE_BYTES} bytes`);
+      span?.end();
       return { outcome: { seq, partition, header: { ...header, timestamp }, body } };
     } catch (error) {
+      span?.end(error);
       if (error instanceof WebhookError && error.reason === 'aborted') throw error;
       const body = JSON.stringify(withTrace(original, pipeline.id, false));
       const entry = failureEntry(header, original, pipeline.id, error, logger);

@@ -45,6 +45,8 @@ export interface DeliveryArrival extends QueueKey {
   storedId: string | undefined;
   /** The routed message or event. */
   body: string;
+  /** W3C trace context of the message. */
+  traceparent: string | undefined;
 }
 
 /** What a sender has taken. */
@@ -58,6 +60,8 @@ export interface Delivery extends QueueKey {
   storedId: string | undefined;
   messageId: string;
   body: string;
+  /** W3C trace context that the attempt belongs to. */
+  traceparent: string | undefined;
   attempt: number;
 }
 
@@ -152,10 +156,18 @@ async function copyInParts(manager: EntityManager, arrivals: readonly DeliveryAr
     await copyRows(
       manager,
       'deliveries',
-      ['tenant_id', 'queue', 'action_id', 'message_id', 'stored_id', 'body'],
+      ['tenant_id', 'queue', 'action_id', 'message_id', 'stored_id', 'body', 'traceparent'],
       arrivals
         .slice(from, i + 1)
-        .map((each) => [each.tenantId, each.queue, each.actionId, randomUUID(), each.storedId, each.body]),
+        .map((each) => [
+          each.tenantId,
+          each.queue,
+          each.actionId,
+          randomUUID(),
+          each.storedId,
+          each.body,
+          each.traceparent,
+        ]),
     );
     from = i + 1;
     size = 0;
@@ -237,6 +249,7 @@ interface TakenRow {
   message_id: string;
   stored_id: string | null;
   body: string;
+  traceparent: string | null;
   attempt: number;
   fresh: boolean;
   policy_id: string | null;
@@ -269,7 +282,7 @@ async function change(
        UPDATE deliveries d SET taken = true, due = now() + make_interval(secs => $12)
        FROM due WHERE d.tenant_id = due.tenant_id AND d.queue = due.queue AND d.seq = due.seq
        RETURNING d.*, due.fresh)
-     SELECT t.tenant_id, t.queue, t.seq, t.action_id, t.message_id, t.stored_id, t.body, t.attempt, t.fresh,
+     SELECT t.tenant_id, t.queue, t.seq, t.action_id, t.message_id, t.stored_id, t.body, t.traceparent, t.attempt, t.fresh,
        a.policy_id, a.kind
      FROM taken t LEFT JOIN delivered_actions a ON a.tenant_id = t.tenant_id AND a.id = t.action_id
      ORDER BY t.seq`,
@@ -296,6 +309,7 @@ async function change(
     storedId: row.stored_id ?? undefined,
     messageId: row.message_id,
     body: row.body,
+    traceparent: row.traceparent ?? undefined,
     attempt: row.attempt,
     fresh: row.fresh,
   }));

@@ -12,6 +12,8 @@ export interface Outcome {
   failed?: true;
   /** What came of the attempt, for the journey of its message: an HTTP status, or what went wrong. */
   told?: string;
+  /** Of the answer to a push. */
+  status?: number;
   /** For the audit log when it has ended: also when it was to be tried again, and too many are. */
   audit?: AuditEntry;
 }

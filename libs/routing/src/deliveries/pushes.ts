@@ -47,6 +47,7 @@ export function pushing(webhooks: Webhooks): Attempt {
       'content-type': isJsonObject(body) ? 'application/json' : 'text/plain',
       'x-orange-lo-policy-id': delivery.policyId!,
       'x-orange-lo-message-id': delivery.messageId,
+      ...(delivery.traceparent === undefined ? {} : { traceparent: delivery.traceparent }),
     };
     let answer: WebhookAnswer;
     try {
@@ -57,9 +58,10 @@ export function pushing(webhooks: Webhooks): Attempt {
       const again = error.reason === 'timeout' || error.reason === 'connection';
       return failure(delivery, push, { body, errorMessage: error.message }, again);
     }
-    if (answer.status >= 200 && answer.status < 300) return { succeeded: true, told: `HTTP ${answer.status}` };
-    const errorMessage = `the server answered ${answer.status}`;
-    return failure(delivery, push, { body, errorMessage, answer }, answer.status >= 500);
+    const { status } = answer;
+    if (status >= 200 && status < 300) return { succeeded: true, status, told: `HTTP ${status}` };
+    const errorMessage = `the server answered ${status}`;
+    return { ...failure(delivery, push, { body, errorMessage, answer }, status >= 500), status };
   };
 }
 

@@ -285,10 +285,22 @@ export class Sender implements Running {
     // Its policy has been deleted, and what waited for it goes.
     if (delivery.policyId === undefined) return POLICY_GONE;
     const signal = this.owned.get(partition)?.abort.signal ?? AbortSignal.abort();
+    const span = this.bus.tracing.follow(`deliver ${delivery.kind}`, 'client', delivery.traceparent);
+    span?.set({
+      'orrery.tenant.id': delivery.tenantId,
+      'orrery.policy.id': delivery.policyId,
+      'orrery.delivery.id': delivery.messageId,
+      'orrery.delivery.attempt': delivery.attempt + 1,
+    });
+    const traced = span ? { ...delivery, traceparent: span.traceparent } : delivery;
     try {
       const action = await this.actions.get(delivery.tenantId, delivery.actionId);
-      return await this.attempts[delivery.queue](delivery, action, signal);
+      const outcome = await this.attempts[delivery.queue](traced, action, signal);
+      if (outcome.status !== undefined) span?.set({ 'http.response.status_code': outcome.status });
+      span?.end(outcome.again || outcome.succeeded === false || outcome.failed ? 'undelivered' : undefined);
+      return outcome;
     } catch (error) {
+      span?.end(error);
       if (error instanceof UnrenderableError) return POLICY_GONE;
       if (!(error instanceof RpcUnavailableError))
         this.bus.logger.error({ error, actionId: delivery.actionId }, 'a delivery failed by itself; trying again');

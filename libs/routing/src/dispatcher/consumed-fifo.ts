@@ -5,6 +5,8 @@ import type { EntryItem } from '@orrery/core/messages';
 export interface QueuedMessage {
   seq: number;
   body: string;
+  /** W3C trace context. */
+  traceparent: string | null;
 }
 
 /** What the queue of a FIFO offers to its dispatcher. */
@@ -234,7 +236,7 @@ export class ConsumedFifo {
   private hand(messages: readonly QueuedMessage[]): void {
     const deliveries = new Map<string, Delivery[]>();
     const left: number[] = [];
-    for (const { seq, body } of messages) {
+    for (const { seq, body, traceparent } of messages) {
       const subscriber = left.length === 0 ? this.next() : undefined;
       if (!subscriber) {
         left.push(seq);
@@ -242,7 +244,12 @@ export class ConsumedFifo {
       }
       this.take(subscriber, seq, Buffer.byteLength(body));
       const quoted = body.includes('\n');
-      const header: FifoDeliveryHeader = { subscription: subscriber.id, seq, ...(quoted ? { quoted } : {}) };
+      const header: FifoDeliveryHeader = {
+        subscription: subscriber.id,
+        seq,
+        ...(quoted ? { quoted } : {}),
+        ...(traceparent === null ? {} : { traceparent }),
+      };
       const delivery: Delivery = {
         subscription: subscriber.id,
         seq,

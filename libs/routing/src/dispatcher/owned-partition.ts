@@ -254,12 +254,19 @@ export class OwnedPartition {
 
   private async deliver(fifo: ConsumedFifo, instance: string, deliveries: Delivery[]): Promise<void> {
     let gone: Set<string>;
+    const spans = this.parts.bus.tracing.batch('deliver fifo', 'producer', deliveries, () => ({
+      'messaging.destination.partition.id': String(this.partition),
+      'messaging.batch.message_count': deliveries.length,
+    }));
     try {
       const reply = await this.parts.bus.connection.request(fifoDeliverSubject(instance), encodeEntry(deliveries), {
         timeout: FIFO_SILENCE_MS,
       });
       gone = new Set(reply.json<FifoDeliveryReply>().gone);
+      for (const each of deliveries) if (gone.has(each.subscription)) spans.fail(each, 'undelivered');
+      spans.end();
     } catch (error) {
+      spans.end(error);
       this.parts.bus.logger.debug({ instance, error: String(error) }, 'a connector did not take a delivery');
       gone = new Set(deliveries.map(({ subscription }) => subscription));
     }

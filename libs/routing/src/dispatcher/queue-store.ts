@@ -13,6 +13,7 @@ interface Row {
   seq: string;
   /** Null when the page is large enough without it. */
   body: string | null;
+  traceparent: string | null;
 }
 
 /** The queues of FIFOs in PostgreSQL, as a dispatcher uses them. */
@@ -80,14 +81,15 @@ export class QueueStore implements QueueReader {
     bytes: number,
   ): Promise<ReadPage> {
     const rows = await this.database.query<Row>(
-      `SELECT seq, CASE WHEN sum(size) OVER (ORDER BY seq) - size < $4 THEN body END AS body
-       FROM (SELECT seq, size, body FROM fifo_messages WHERE fifo_id = $1 AND ${condition} AND expires > now()
+      `SELECT seq, CASE WHEN sum(size) OVER (ORDER BY seq) - size < $4 THEN body END AS body, traceparent
+       FROM (SELECT seq, size, body, traceparent FROM fifo_messages WHERE fifo_id = $1 AND ${condition} AND expires > now()
          ORDER BY seq LIMIT $3) AS head ORDER BY seq`,
       [...parameters, Math.min(bytes, MAX_DELIVERY_BYTES)],
     );
     const end = rows.findIndex(({ body }) => body === null);
     const read = end === -1 ? rows : rows.slice(0, end);
-    return { messages: read.map(({ seq, body }) => ({ seq: Number(seq), body: body! })), cut: end !== -1 };
+    const messages = read.map(({ seq, body, traceparent }) => ({ seq: Number(seq), body: body!, traceparent }));
+    return { messages, cut: end !== -1 };
   }
 
   // An acknowledgement that cannot be written must not be forgotten: its message would be delivered again.

@@ -11,14 +11,17 @@ import { MAX_MESSAGE_TTL } from './fifo.dto.js';
 const OVERHEAD = 100;
 
 const MAX_COPY_BYTES = 16 << 20;
+const COLUMNS = ['fifo_id', 'seq', 'size', 'expires', 'body', 'traceparent'];
 
-type Row = [fifoId: number, seq: number, size: number, expires: Date, body: string];
+type Row = [fifoId: number, seq: number, size: number, expires: Date, body: string, traceparent: string | undefined];
 
 /** A message on its way into a FIFO. */
 export interface Arrival {
   tenantId: string;
   fifoName: string;
   body: string;
+  /** W3C trace context of the message. */
+  traceparent?: string | undefined;
 }
 
 interface LockedFifo {
@@ -58,10 +61,10 @@ export async function enqueue(manager: EntityManager, arrivals: readonly Arrival
      ORDER BY f.id FOR UPDATE OF f`,
     [[...names.values()].map((each) => each.tenantId), [...names.values()].map((each) => each.fifoName)],
   )) as LockedFifo[];
-  const byName = new Map(fifos.map((fifo) => [keyOf(fifo.tenant_id, fifo.name), { fifo, bodies: [] as string[] }]));
-  const found = arrivals.map(({ tenantId, fifoName, body }) => {
-    const target = byName.get(keyOf(tenantId, fifoName));
-    target?.bodies.push(body);
+  const byName = new Map(fifos.map((fifo) => [keyOf(fifo.tenant_id, fifo.name), { fifo, arrived: [] as Arrival[] }]));
+  const found = arrivals.map((arrival) => {
+    const target = byName.get(keyOf(arrival.tenantId, arrival.fifoName));
+    target?.arrived.push(arrival);
     return target !== undefined;
   });
 
@@ -69,7 +72,7 @@ export async function enqueue(manager: EntityManager, arrivals: readonly Arrival
   const dropped: AuditEntry[] = [];
   const rows: Row[] = [];
   const sums: Array<{ id: number; messages: number; bytes: number; nextSeq: number }> = [];
-  for (const { fifo, bodies } of byName.values()) {
+  for (const { fifo, arrived } of byName.values()) {
     const sum = {
       id: fifo.id,
       messages: Number(fifo.messages),
@@ -78,7 +81,7 @@ export async function enqueue(manager: EntityManager, arrivals: readonly Arrival
     };
     sums.push(sum);
     if (fifo.message_ttl === 0 && fifo.consumers === 0) continue;
-    const { kept, bytes, tooLarge, pushedOut } = fit(bodies, Number(fifo.max_length_bytes));
+    const { kept, bytes, tooLarge, pushedOut } = fit(arrived, Number(fifo.max_length_bytes));
     let overflow = pushedOut;
     const excess = sum.bytes + bytes - Number(fifo.max_length_bytes);
     if (excess > 0 && kept.length > 0) {
@@ -88,7 +91,8 @@ export async function enqueue(manager: EntityManager, arrivals: readonly Arrival
       overflow += gone.messages;
     }
     const expires = new Date(Date.now() + keptSeconds(fifo.message_ttl) * 1000);
-    for (const { body, size } of kept) rows.push([fifo.id, sum.nextSeq++, size, expires, body]);
+    for (const { body, traceparent, size } of kept)
+      rows.push([fifo.id, sum.nextSeq++, size, expires, body, traceparent]);
     sum.messages += kept.length;
     sum.bytes += bytes;
     for (const size of tooLarge)
@@ -132,7 +136,7 @@ async function copyInParts(manager: EntityManager, rows: readonly Row[]): Promis
   for (const [i, [, , size]] of rows.entries()) {
     bytes += size;
     if (bytes < MAX_COPY_BYTES && i < rows.length - 1) continue;
-    await copyRows(manager, 'fifo_messages', ['fifo_id', 'seq', 'size', 'expires', 'body'], rows.slice(from, i + 1));
+    await copyRows(manager, 'fifo_messages', COLUMNS, rows.slice(from, i + 1));
     from = i + 1;
     bytes = 0;
   }
@@ -140,10 +144,19 @@ async function copyInParts(manager: EntityManager, rows: readonly Row[]): Promis
 
 /** What of a batch a FIFO of this size can hold at all: the newest messages, without those larger than the FIFO. */
 function fit(
-  bodies: readonly string[],
+  arrived: readonly Arrival[],
   maxBytes: number,
-): { kept: Array<{ body: string; size: number }>; bytes: number; tooLarge: number[]; pushedOut: number } {
-  const sized = bodies.map((body) => ({ body, size: Buffer.byteLength(body) + OVERHEAD }));
+): {
+  kept: Array<{ body: string; traceparent: string | undefined; size: number }>;
+  bytes: number;
+  tooLarge: number[];
+  pushedOut: number;
+} {
+  const sized = arrived.map(({ body, traceparent }) => ({
+    body,
+    traceparent,
+    size: Buffer.byteLength(body) + OVERHEAD,
+  }));
   const tooLarge = sized.filter(({ size }) => size > maxBytes).map(({ size }) => size);
   const kept = tooLarge.length === 0 ? sized : sized.filter(({ size }) => size <= maxBytes);
   let bytes = 0;

@@ -24,6 +24,7 @@ const subjectOf = (fields: Partial<Subject>): Subject => ({
   messageType: undefined,
   ruleId: undefined,
   storedId: undefined,
+  traceparent: undefined,
   ...fields,
 });
 

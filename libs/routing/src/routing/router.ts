@@ -51,12 +51,14 @@ export class Router implements Running {
     const arrivals: Arrival[] = [];
     const deliveries: DeliveryArrival[] = [];
     for (const subject of subjects) {
-      const { tenantId, time, storedId } = subject;
+      const { tenantId, time, storedId, traceparent } = subject;
       for (const policy of policies.get(tenantId)?.get(subject.type)?.matching(subject) ?? []) {
         // A message that does not say when it arrived counts as new.
         if (time !== undefined && time < policy.activeSince - CLOCK_SKEW_MS) continue;
-        for (const fifoName of policy.fifoNames) arrivals.push({ tenantId, fifoName, body: subject.routed });
-        for (const each of policy.deliveries) deliveries.push({ tenantId, ...each, storedId, body: subject.routed });
+        for (const fifoName of policy.fifoNames)
+          arrivals.push({ tenantId, fifoName, body: subject.routed, traceparent });
+        for (const each of policy.deliveries)
+          deliveries.push({ tenantId, ...each, storedId, body: subject.routed, traceparent });
       }
     }
     if (arrivals.length === 0 && deliveries.length === 0) return NO_EFFECT;

@@ -19,6 +19,8 @@ export interface Subject {
   readonly time: number | undefined;
   /** What a FIFO gets: the body with its type and version (manual 15.4). */
   readonly routed: string;
+  /** W3C trace context. */
+  readonly traceparent: string | undefined;
   readonly connectors: readonly string[];
   readonly groupPath: string | undefined;
   readonly deviceId: string | undefined;
@@ -53,6 +55,9 @@ class DataMessageSubject implements Subject {
   get deviceId(): string | undefined {
     return this.header.deviceId;
   }
+  get traceparent(): string | undefined {
+    return this.header.traceparent;
+  }
   // Stored messages have no type and version, routed ones do (MSG-001).
   get routed(): string {
     return (this.text ??= `{"type":"dataMessage","version":1,${this.body.slice(1)}`);
@@ -84,6 +89,9 @@ class EventSubject implements Subject {
   }
   get type(): string {
     return this.header.type;
+  }
+  get traceparent(): string | undefined {
+    return this.header.traceparent;
   }
   get storedId(): string | undefined {
     return this.header.stored?.id;

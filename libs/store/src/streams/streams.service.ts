@@ -22,6 +22,8 @@ const DAY_MS = 24 * 3600 * 1000;
 const PUBLISH_TIMEOUT_MS = 10_000;
 /** Mistakes of a bulk that are listed: it may hold millions. */
 const MAX_ERRORS = 1000;
+/** Messages of a bulk that its trace follows. */
+const MAX_TRACED = 10;
 
 /** Query parameters of reading a stream (manual 13.2.5). */
 export interface StreamQuery {
@@ -68,7 +70,9 @@ export class StreamsService {
     }
     if (errors.length > 0) throw this.refused(key, errors);
     this.checkRoom();
-    return Promise.all(messages.map((message) => this.publish(key, message, traceparent)));
+    return Promise.all(
+      messages.map((message, i) => this.publish(key, message, i < MAX_TRACED ? traceparent : undefined)),
+    );
   }
 
   // What is given up on stays in memory until the bus answers again: clients that try again must not add to it.
