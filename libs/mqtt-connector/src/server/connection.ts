@@ -350,13 +350,11 @@ export class Connection implements Timed {
     }
     switch (packet.cmd) {
       case 'publish': {
-        const { topic, qos, messageId, payload } = packet;
-        const publication = this.publications.add(messageId ?? 0, qos, payload.length);
-        const traceparent = packet.properties?.userProperties?.['traceparent'];
-        if (typeof traceparent === 'string') publication.traceparent = traceparent;
+        const { topic, qos, messageId, payload, properties } = packet;
+        const publication = this.publications.add(messageId ?? 0, qos, payload.length, properties?.userProperties);
         if (this.publications.full) this.hold(Hold.Unanswered);
         if (!this.publications.openId(publication)) this.acknowledge(publication);
-        else session.publish(topic, payload as Buffer, publication, packet.properties);
+        else session.publish(topic, payload as Buffer, publication, properties);
         break;
       }
       case 'puback':

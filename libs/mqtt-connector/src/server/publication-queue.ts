@@ -1,3 +1,4 @@
+import type { UserProperties } from 'mqtt-packet';
 import type { Reason } from './return-codes.js';
 
 /** A publication that was read and is not answered yet. */
@@ -41,8 +42,10 @@ export class PublicationQueue {
     return this.length <= MOST.messages / 2 && this.heldBytes <= MOST.bytes / 2;
   }
 
-  add(packetId: number, qos: 0 | 1 | 2, bytes: number): Publication {
-    const publication = { packetId, qos, bytes, done: false };
+  add(packetId: number, qos: 0 | 1 | 2, bytes: number, properties?: UserProperties): Publication {
+    const publication: Publication = { packetId, qos, bytes, done: false };
+    const traceparent = properties?.['traceparent'];
+    if (typeof traceparent === 'string') publication.traceparent = traceparent;
     this.queue.push(publication);
     this.heldBytes += bytes;
     return publication;
