@@ -58,9 +58,9 @@ export const routing: Service = {
       email: emailing(mailer, database, limits),
       sms: texting(sms, database, limits),
     });
-    const fifos = new FifosService(database, policies, bus.partitions);
     const dispatcher = new Dispatcher(bus, database);
-    const wakes = new Wakes(bus, (partition, ids) => dispatcher.wake(partition, ids));
+    const wakes = new Wakes(bus, (partition, changed) => dispatcher.wake(partition, changed));
+    const fifos = new FifosService(database, policies, wakes, bus.partitions);
     const repeated = {
       start: async () => {
         await jobs.repeat({ name: 'routing.expired', everyMs: 5000, run: () => removeExpired(database) });

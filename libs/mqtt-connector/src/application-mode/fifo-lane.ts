@@ -15,7 +15,7 @@ interface Acknowledged {
  * Requests with acknowledgements under way. The dispatcher frees its window when one arrives and answers when it has
  * written it: waiting for each answer would let a window through per write.
  */
-const MAX_UNDER_WAY = 64;
+const MAX_UNDER_WAY = 256;
 
 /**
  * What one partition's dispatcher is told: acknowledgements and ended subscriptions. A request carries all that was

@@ -1,13 +1,7 @@
-import type { FifoDeliveryHeader, FifoSubscription } from '../contract.js';
-import type { EntryItem } from '@orrery/core/messages';
-
-/** A message of the queue, as it is read for delivery. */
-export interface QueuedMessage {
-  seq: number;
-  body: string;
-  /** W3C trace context. */
-  traceparent: string | null;
-}
+import type { FifoSubscription } from '../contract.js';
+import type { FifoWake, QueuedMessage } from '../fifos/queue.js';
+import { type Delivery, deliveryOf, inParts } from './delivery.js';
+import { FRESH_MS, MAX_AHEAD, ReadAhead, type ReadAheadBudget } from './read-ahead.js';
 
 /** What the queue of a FIFO offers to its dispatcher. */
 export interface QueueReader {
@@ -23,12 +17,6 @@ export interface ReadPage {
   messages: QueuedMessage[];
   /** True when the page ends before its limit because it has the bytes that were asked for, or are delivered at once. */
   cut: boolean;
-}
-
-export interface Delivery extends EntryItem {
-  subscription: string;
-  seq: number;
-  autoAck: boolean;
 }
 
 /** A message that a subscriber holds. */
@@ -54,15 +42,17 @@ export interface Subscriber {
   heard: number;
 }
 
-/** Most messages of one delivery, however large the windows are. */
-const MAX_MESSAGES = 1000;
+/** Most messages of one page, however large the windows are. */
+const MAX_PAGE = 1000;
 /**
  * How long little room in the windows may grow before it is filled. Whoever has three quarters of a window before it
- * waits for nothing; without this, a busy FIFO is read for each acknowledgement.
+ * waits for nothing; without this, a busy FIFO makes a delivery of each acknowledgement.
  */
 const LINGER_MS = 4;
-/** Of one request to a connector, unless a single message is larger. */
-const MAX_REQUEST_BYTES = 4 << 20;
+/** What is read ahead lasts so long at the pace of the acknowledgements: a slow subscriber gets little or nothing. */
+const AHEAD_MS = 50;
+/** Acknowledgements come in bursts: in a shorter time they tell no pace. */
+const PACE_MS = 10;
 
 /**
  * Hands the messages of one FIFO to its subscribers, in order, round-robin among those with room in their window
@@ -75,15 +65,27 @@ export class ConsumedFifo {
   private readonly holders = new Map<number, Subscriber>();
   /** Highest number that was held when its subscription came back after a change of dispatcher. */
   private resumed = 0;
-  /** Last number read; everything up to it is acknowledged, held or given back. */
+  /** Last number handed out; everything up to it is acknowledged, held or given back. */
   private cursor = 0;
+  /** Read, and beyond the cursor. Subscriptions that came back may hold some of them. */
+  private readonly ahead: ReadAhead;
+  /** Last number read; everything between the cursor and it is ahead, or no longer in the queue. */
+  private readTo = 0;
+  /** There may be messages beyond what was read. */
+  private more = false;
+  /** Everything up to this number was dropped, because the FIFO was full or is deleted. */
+  private droppedTo = 0;
   /** What lost subscribers held, ascending, below the cursor: served before anything newer. */
   private givenBack: number[] = [];
   private acknowledgedWhileReading?: Set<number>;
-  private wanted = false;
+  /** Acknowledgements since `pacedFrom`. */
+  private acknowledged = 0;
+  private pacedFrom = 0;
+  /** Acknowledgements a millisecond. */
+  private pace = 0;
   private closed = false;
   private linger?: NodeJS.Timeout;
-  private lingered = false;
+  private staleness?: NodeJS.Timeout;
 
   /**
    * @param mayDeliver false while this instance may not, or not yet, deliver.
@@ -93,16 +95,20 @@ export class ConsumedFifo {
   constructor(
     readonly id: number,
     private readonly queue: QueueReader,
+    private readonly budget: ReadAheadBudget,
     private readonly mayDeliver: () => boolean,
     private readonly deliver: (fifo: ConsumedFifo, instance: string, deliveries: Delivery[]) => void,
     private readonly failed: (fifo: ConsumedFifo, error: unknown) => void,
-  ) {}
+  ) {
+    this.ahead = new ReadAhead(budget);
+  }
 
   get size(): number {
     return this.subscribers.size;
   }
 
-  get lastRead(): number {
+  /** Everything up to this number has been handed out once. */
+  get lastHanded(): number {
     return this.cursor;
   }
 
@@ -152,116 +158,208 @@ export class ConsumedFifo {
     this.order = this.order.filter((each) => each !== subscriber);
     for (const seq of subscriber.held.keys()) this.holders.delete(seq);
     this.giveBack([...subscriber.held.keys()]);
-    this.wake();
+    this.pump();
   }
 
   /** Frees the window of who held these messages. */
   acknowledge(seqs: readonly number[]): void {
+    this.measurePace(seqs.length);
+    const beyond = new Set<number>();
     for (const seq of seqs) {
       this.acknowledgedWhileReading?.add(seq);
+      if (seq > this.cursor) beyond.add(seq);
       const holder = this.holders.get(seq);
       if (!holder) continue;
       holder.heldBytes -= holder.held.get(seq)!;
       holder.held.delete(seq);
       this.holders.delete(seq);
     }
-    this.wake();
+    if (beyond.size > 0) this.ahead.remove(beyond);
+    this.pump();
   }
 
   /** There may be something to deliver. */
   wake(): void {
-    this.wanted = true;
-    if (!this.acknowledgedWhileReading) void this.pump();
+    this.more = true;
+    this.pump();
+  }
+
+  /** Messages have been written: they need not be read when they follow the last one that was read. */
+  arrived({ droppedTo = 0, added = [] }: FifoWake): void {
+    if (this.closed) return;
+    if (droppedTo > this.droppedTo) {
+      this.droppedTo = droppedTo;
+      this.ahead.dropTo(droppedTo);
+    }
+    const bytes = added.reduce((sum, message) => sum + message.bytes, 0);
+    if (
+      added[0]?.seq === this.readTo + 1 &&
+      this.ahead.length + added.length <= MAX_AHEAD &&
+      bytes <= this.ahead.allowance
+    ) {
+      this.append(added, added.at(-1)!.seq);
+    } else this.more = true;
+    this.pump();
   }
 
   close(): void {
     this.closed = true;
     clearTimeout(this.linger);
+    clearTimeout(this.staleness);
+    this.ahead.clear();
   }
 
-  private async pump(): Promise<void> {
+  private pump(lingered = false): void {
+    if (this.closed || !this.mayDeliver()) return;
+    const room = this.room();
+    if (room.messages === 0) return;
+    if (!room.enough && !lingered) {
+      this.linger ??= setTimeout(() => {
+        delete this.linger;
+        this.pump(true);
+      }, LINGER_MS);
+      return;
+    }
+    if (this.givenBack.length === 0) this.handAhead();
+    if (!this.acknowledgedWhileReading) this.readMore();
+  }
+
+  /** In the windows: messages and their bytes, and whether it is worth a delivery. */
+  private room(): { messages: number; bytes: number; enough: boolean } {
+    let [messages, bytes, enough] = [0, 0, false];
+    for (const subscriber of this.order) {
+      const free = roomOf(subscriber);
+      messages += free;
+      enough ||= free > 0 && free * 4 >= subscriber.window;
+      if (free > 0) bytes += subscriber.windowBytes - subscriber.heldBytes;
+    }
+    return { messages, bytes, enough };
+  }
+
+  // What there is room for comes first, by itself: only what is beyond is bounded by what may be kept in memory.
+  private readMore(): void {
+    const room = this.room();
+    if (room.messages > 0) {
+      if (this.givenBack.length > 0) void this.reading(() => this.readGivenBack(room.messages, room.bytes));
+      else if (this.more) void this.reading(() => this.readAfter(room.messages, room.bytes));
+      return;
+    }
+    if (!this.more || this.givenBack.length > 0) return;
+    const { allowance } = this.ahead;
+    const wanted = allowance === 0 ? 0 : Math.min(Math.round(this.pace * AHEAD_MS), MAX_AHEAD);
+    if (this.ahead.length >= wanted / 2) return;
+    this.budget.take(allowance);
+    void this.reading(() => this.readAfter(wanted - this.ahead.length, allowance)).finally(() =>
+      this.budget.take(-allowance),
+    );
+  }
+
+  /** One page at a time. */
+  private async reading(read: () => Promise<void>): Promise<void> {
+    this.acknowledgedWhileReading = new Set(this.queue.acknowledging(this.id));
     try {
-      while (this.wanted && !this.closed) {
-        this.wanted = false;
-        let [free, freeBytes] = [0, 0];
-        let enough = this.lingered;
-        this.lingered = false;
-        for (const subscriber of this.order) {
-          const room = roomOf(subscriber);
-          free += room;
-          enough ||= room * 4 >= subscriber.window;
-          if (room > 0) freeBytes += subscriber.windowBytes - subscriber.heldBytes;
-        }
-        if (free === 0 || !this.mayDeliver()) return;
-        if (!enough) {
-          this.linger ??= setTimeout(() => {
-            delete this.linger;
-            this.lingered = true;
-            this.wake();
-          }, LINGER_MS);
-          return;
-        }
-        this.acknowledgedWhileReading = new Set(this.queue.acknowledging(this.id));
-        await this.read(Math.min(free, MAX_MESSAGES), freeBytes);
-        delete this.acknowledgedWhileReading;
-      }
+      await read();
+      delete this.acknowledgedWhileReading;
+      this.pump();
     } catch (error) {
       delete this.acknowledgedWhileReading;
       if (!this.closed) this.failed(this, error);
     }
   }
 
-  private async read(limit: number, bytes: number): Promise<void> {
-    let page: ReadPage;
-    if (this.givenBack.length > 0) {
-      const asked = this.givenBack.slice(0, limit);
-      page = await this.queue.these(this.id, asked, bytes);
-      const last = page.cut ? page.messages.at(-1)!.seq : asked.at(-1)!;
-      const done = new Set(asked.filter((seq) => seq <= last));
-      this.givenBack = this.givenBack.filter((seq) => !done.has(seq));
-      // What is newer comes next.
-      this.wanted = true;
-    } else {
-      const before = this.cursor;
-      const heldAhead =
-        this.resumed > before ? [...this.holders.keys()].reduce((sum, seq) => sum + (seq > before ? 1 : 0), 0) : 0;
-      page = await this.queue.after(this.id, before, limit + heldAhead, bytes);
-      this.cursor = page.messages.at(-1)?.seq ?? before;
-      if (page.cut || page.messages.length === limit + heldAhead) this.wanted = true;
-    }
+  private async readGivenBack(limit: number, bytes: number): Promise<void> {
+    const asked = this.givenBack.slice(0, Math.min(limit, MAX_PAGE));
+    const page = await this.queue.these(this.id, asked, bytes);
     if (this.closed) return;
-    this.hand(page.messages.filter(({ seq }) => !this.holders.has(seq) && !this.acknowledgedWhileReading!.has(seq)));
+    const last = page.cut ? page.messages.at(-1)!.seq : asked.at(-1)!;
+    const done = new Set(asked.filter((seq) => seq <= last));
+    this.givenBack = this.givenBack.filter((seq) => !done.has(seq));
+    this.handGivenBack(this.present(page.messages).filter(({ seq }) => !this.holders.has(seq)));
   }
 
-  private hand(messages: readonly QueuedMessage[]): void {
-    const deliveries = new Map<string, Delivery[]>();
-    const left: number[] = [];
-    for (const { seq, body, traceparent } of messages) {
-      const subscriber = left.length === 0 ? this.next() : undefined;
-      if (!subscriber) {
-        left.push(seq);
-        continue;
-      }
-      this.take(subscriber, seq, Buffer.byteLength(body));
-      const quoted = body.includes('\n');
-      const header: FifoDeliveryHeader = {
-        subscription: subscriber.id,
-        seq,
-        ...(quoted ? { quoted } : {}),
-        ...(traceparent === null ? {} : { traceparent }),
-      };
-      const delivery: Delivery = {
-        subscription: subscriber.id,
-        seq,
-        autoAck: subscriber.autoAck,
-        header: JSON.stringify(header),
-        body: quoted ? JSON.stringify(body) : body,
-      };
-      const list = deliveries.get(subscriber.instance);
-      if (list) list.push(delivery);
-      else deliveries.set(subscriber.instance, [delivery]);
+  private async readAfter(limit: number, bytes: number): Promise<void> {
+    const from = this.readTo;
+    const heldAhead =
+      this.resumed > from ? [...this.holders.keys()].reduce((sum, seq) => sum + (seq > from ? 1 : 0), 0) : 0;
+    const most = Math.min(limit, MAX_PAGE) + heldAhead;
+    this.more = false;
+    const page = await this.queue.after(this.id, from, most, bytes);
+    if (this.closed) return;
+    if (this.readTo === from) {
+      this.append(this.present(page.messages), page.messages.at(-1)?.seq ?? from);
+      if (page.cut || page.messages.length === most) this.more = true;
+    } else {
+      // What was ahead of this page has been given up meanwhile, and comes first; or what it holds has come otherwise.
+      this.more = true;
     }
-    if (left.length > 0) this.giveBack(left);
+  }
+
+  /** Without what has left the queue since it was read. */
+  private present(messages: QueuedMessage[]): QueuedMessage[] {
+    return messages.filter(({ seq }) => seq > this.droppedTo && !this.acknowledgedWhileReading!.has(seq));
+  }
+
+  /** What is ahead is read again. */
+  private forgetAhead(): void {
+    this.ahead.clear();
+    if (this.readTo > this.cursor) this.more = true;
+    this.readTo = this.cursor;
+  }
+
+  private measurePace(acknowledged: number): void {
+    this.acknowledged += acknowledged;
+    const now = performance.now();
+    const elapsed = now - this.pacedFrom;
+    if (elapsed < PACE_MS) return;
+    this.pace = this.acknowledged / elapsed;
+    this.acknowledged = 0;
+    this.pacedFrom = now;
+  }
+
+  private append(messages: readonly QueuedMessage[], readTo: number): void {
+    this.ahead.push(messages, performance.now());
+    this.readTo = readTo;
+    if (this.ahead.length > 0) this.staleness ??= setTimeout(() => this.checkStaleness(), FRESH_MS);
+  }
+
+  /** Nobody has room: memory is for those who read. */
+  private checkStaleness(): void {
+    delete this.staleness;
+    if (this.ahead.stale) this.forgetAhead();
+    if (this.ahead.length > 0) this.staleness = setTimeout(() => this.checkStaleness(), FRESH_MS);
+  }
+
+  private handAhead(): void {
+    if (this.ahead.stale) this.forgetAhead();
+    const deliveries = new Map<string, Delivery[]>();
+    const last = this.ahead.takeWhile((message) => this.holders.has(message.seq) || this.give(message, deliveries));
+    // Behind the last one, the rest of the page may no longer be in the queue.
+    this.cursor = this.ahead.length === 0 ? this.readTo : (last ?? this.cursor);
+    this.send(deliveries);
+  }
+
+  private handGivenBack(messages: readonly QueuedMessage[]): void {
+    const deliveries = new Map<string, Delivery[]>();
+    // Another subscriber may have left meanwhile, and held older ones.
+    const older = this.givenBack[0] ?? Number.POSITIVE_INFINITY;
+    const left = messages.findIndex((message) => message.seq > older || !this.give(message, deliveries));
+    if (left !== -1) this.giveBack(messages.slice(left).map(({ seq }) => seq));
+    this.send(deliveries);
+  }
+
+  /** @returns false when nobody has room. */
+  private give(message: QueuedMessage, deliveries: Map<string, Delivery[]>): boolean {
+    const subscriber = this.next();
+    if (!subscriber) return false;
+    this.take(subscriber, message.seq, message.bytes);
+    const delivery = deliveryOf(subscriber, message);
+    const list = deliveries.get(subscriber.instance);
+    if (list) list.push(delivery);
+    else deliveries.set(subscriber.instance, [delivery]);
+    return true;
+  }
+
+  private send(deliveries: ReadonlyMap<string, Delivery[]>): void {
     for (const [instance, list] of deliveries) for (const part of inParts(list)) this.deliver(this, instance, part);
   }
 
@@ -279,28 +377,13 @@ export class ConsumedFifo {
     return undefined;
   }
 
-  // What lies beyond the cursor is read again by itself.
+  // What lies beyond the cursor is read again by itself, after what is given back.
   private giveBack(seqs: readonly number[]): void {
+    this.forgetAhead();
     this.givenBack = [...new Set([...this.givenBack, ...seqs.filter((seq) => seq <= this.cursor)])].sort(
       (a, b) => a - b,
     );
   }
-}
-
-/** What one request carries: quoting makes a text up to six times as long as it is stored. */
-function inParts(deliveries: Delivery[]): Delivery[][] {
-  const parts: Delivery[][] = [];
-  let bytes = Number.POSITIVE_INFINITY;
-  for (const delivery of deliveries) {
-    const size = Buffer.byteLength(delivery.header) + Buffer.byteLength(delivery.body);
-    bytes += size;
-    if (bytes > MAX_REQUEST_BYTES) {
-      parts.push([]);
-      bytes = size;
-    }
-    parts.at(-1)!.push(delivery);
-  }
-  return parts;
 }
 
 const roomOf = ({ active, window, windowBytes, held, heldBytes }: Subscriber): number =>

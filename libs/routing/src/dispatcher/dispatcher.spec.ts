@@ -273,6 +273,40 @@ describe('FIFO life', () => {
     expect(await read()).toMatchObject({ messageBytes: 0 });
   });
 
+  it('FIF-009 does not deliver what is dropped while the window of its consumer is full', async () => {
+    await createFifo('f', { maxLengthBytes: 404 });
+    const connector = newConnector();
+    const subscription = await connector.subscribe(tenantId, 'f', { prompt: false, window: 1 });
+    await publish('1');
+    await eventually(() => connector.texts(subscription).length === 1);
+    // The dispatcher has them in memory when the oldest are dropped, then by a smaller size.
+    await publishAll(2, 6);
+    await connector.acknowledge(subscription);
+    await eventually(() => connector.texts(subscription).length === 2);
+    expect((await api.put(`${FIFOS}/f`, { maxLengthBytes: 202 })).status).toBe(200);
+    for (let n = 3; n <= 4; n++) {
+      await connector.acknowledge(subscription);
+      await eventually(() => connector.texts(subscription).length === n);
+    }
+    expect(connector.texts(subscription)).toEqual(['1', '3', '5', '6']);
+    await connector.acknowledge(subscription);
+    expect(await read()).toMatchObject({ messages: 0, messageBytes: 0 });
+  });
+
+  it('FIF-011 does not deliver what expires while the window of its consumer is full', async () => {
+    await createFifo('f', { messageTtl: 1 });
+    const connector = newConnector();
+    const subscription = await connector.subscribe(tenantId, 'f', { prompt: false, window: 1 });
+    await publish('held');
+    await eventually(() => connector.texts(subscription).length === 1);
+    await publish('old');
+    await eventually(async () => (await read()).messages === 0);
+    await publish('new');
+    await connector.acknowledge(subscription);
+    await eventually(() => connector.texts(subscription).length === 2);
+    expect(connector.texts(subscription)).toEqual(['held', 'new']);
+  });
+
   it('FIF-011 drops a message that is older than the TTL', async () => {
     await createFifo('f', { messageTtl: 2 });
     await publish('old');
@@ -316,7 +350,10 @@ describe('FIFO life', () => {
     const subscription = await connector.subscribe(tenantId, 'f', { prompt: false, window: 1 });
     await publish('old');
     await eventually(() => connector.texts(subscription).length === 1);
+    // In the memory of the dispatcher when the FIFO is deleted.
+    await publish('older');
     expect((await api.delete(`${FIFOS}/f`)).status).toBe(200);
+    await connector.acknowledge(subscription);
     await createFifo();
     await publish('new');
     expect(await read()).toMatchObject({ messages: 1 });

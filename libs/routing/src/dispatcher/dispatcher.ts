@@ -2,9 +2,11 @@ import { type Bus, LeaseManager } from '@orrery/core/bus';
 import type { Database } from '@orrery/core/database';
 import type { Running } from '@orrery/core/service';
 import { FIFO_CONTROL, FIFO_HEARTBEAT_MS, type FifoChange } from '../contract.js';
+import type { FifoWake } from '../fifos/queue.js';
 import { ConsumerCounts } from './consumer-counts.js';
 import { type DispatcherParts, OwnedPartition } from './owned-partition.js';
 import { QueueStore } from './queue-store.js';
+import { ReadAheadBudget } from './read-ahead.js';
 
 /** Heartbeats between two looks for what a lost wake or control event would have told. */
 const LOOK_EVERY = 5;
@@ -27,7 +29,7 @@ export class Dispatcher implements Running {
     private readonly database: Database,
   ) {
     const counts = new ConsumerCounts(database, (partition, fifoId) => this.owned.get(partition)?.count(fifoId));
-    this.parts = { bus, database, queue: new QueueStore(bus, database), counts };
+    this.parts = { bus, database, queue: new QueueStore(bus, database), counts, budget: new ReadAheadBudget() };
     this.leases = new LeaseManager(bus, 'fifo-dispatcher', bus.partitions, {
       acquired: (partition) => {
         if (this.stopping) return;
@@ -67,10 +69,10 @@ export class Dispatcher implements Running {
     await this.leases.stop();
   }
 
-  /** Tells that FIFOs have new messages. @returns false when another instance dispatches the partition. */
-  wake(partition: number, fifoIds: readonly number[]): boolean {
+  /** Tells that queues have changed. @returns false when another instance dispatches the partition. */
+  wake(partition: number, wakes: readonly FifoWake[]): boolean {
     const owned = this.owned.get(partition);
-    owned?.wake(fifoIds);
+    owned?.changed(wakes);
     return owned !== undefined && this.leases.epoch(partition) !== undefined;
   }
 
@@ -84,17 +86,17 @@ export class Dispatcher implements Running {
 
   // One query for all FIFOs with subscribers.
   private async look(): Promise<void> {
-    const read = new Map([...this.owned.values()].flatMap((partition) => [...partition.read()]));
-    if (read.size === 0) return;
+    const handed = new Map([...this.owned.values()].flatMap((partition) => [...partition.handed()]));
+    if (handed.size === 0) return;
     const rows = await this.database.query<{ id: number; partition: number; next_seq: string }>(
       'SELECT id, partition, next_seq FROM fifos WHERE id = ANY($1::int[])',
-      [[...read.keys()]],
+      [[...handed.keys()]],
     );
     const existing = new Map(rows.map((row) => [row.id, row]));
-    for (const [id, lastRead] of read) {
+    for (const [id, last] of handed) {
       const row = existing.get(id);
       if (!row) for (const partition of this.owned.values()) partition.forget(id);
-      else if (Number(row.next_seq) - 1 > lastRead) this.owned.get(row.partition)?.wake([id]);
+      else if (Number(row.next_seq) - 1 > last) this.owned.get(row.partition)?.wake([id]);
     }
   }
 }

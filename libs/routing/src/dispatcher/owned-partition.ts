@@ -14,10 +14,13 @@ import {
   type FifoSubscription,
   fifoUnsubscribe,
 } from '../contract.js';
-import { wakeSubject } from '../fifos/wakes.js';
-import { ConsumedFifo, type Delivery, type Subscriber } from './consumed-fifo.js';
+import type { FifoWake } from '../fifos/queue.js';
+import { type WakeMessage, wakeSubject } from '../fifos/wakes.js';
+import { ConsumedFifo, type Subscriber } from './consumed-fifo.js';
 import type { ConsumerCounts } from './consumer-counts.js';
+import type { Delivery } from './delivery.js';
 import type { QueueStore } from './queue-store.js';
+import type { ReadAheadBudget } from './read-ahead.js';
 
 /** Time in which the subscriptions of a previous dispatcher come back and say what they hold. */
 const GRACE_MS = FIFO_HEARTBEAT_MS * 1.5;
@@ -33,6 +36,7 @@ export interface DispatcherParts {
   database: Database;
   queue: QueueStore;
   counts: ConsumerCounts;
+  budget: ReadAheadBudget;
 }
 
 /** The FIFOs of one partition, while this instance holds its lease. Everything here is forgotten with the lease. */
@@ -82,7 +86,9 @@ export class OwnedPartition {
       serveRpc(bus, fifoHeartbeat, ({ subscriptions }) => this.heartbeat(subscriptions), to),
       bus.connection.subscribe(wakeSubject(this.partition), {
         callback: (error, message) => {
-          if (!error) this.wake(message.json<{ fifos: number[] }>().fifos);
+          if (error) return;
+          const { fifos, droppedTo } = message.json<WakeMessage>();
+          this.changed(fifos.map((id) => ({ id, droppedTo: droppedTo?.[id] ?? 0 })));
         },
       }),
     ];
@@ -109,13 +115,18 @@ export class OwnedPartition {
     for (const id of fifoIds) this.fifos.get(id)?.wake();
   }
 
+  /** The queues have changed. */
+  changed(wakes: readonly FifoWake[]): void {
+    for (const wake of wakes) this.fifos.get(wake.id)?.arrived(wake);
+  }
+
   count(fifoId: number): number {
     return this.fifos.get(fifoId)?.size ?? 0;
   }
 
-  /** FIFOs with subscribers, and the last message that was read of each. */
-  *read(): Iterable<readonly [id: number, lastRead: number]> {
-    for (const fifo of this.fifos.values()) yield [fifo.id, fifo.lastRead];
+  /** FIFOs with subscribers, and the last message that was handed out of each. */
+  *handed(): Iterable<readonly [id: number, last: number]> {
+    for (const fifo of this.fifos.values()) yield [fifo.id, fifo.lastHanded];
   }
 
   /** The FIFO was deleted: its subscriptions end, and what they held is gone with it. */
@@ -180,6 +191,7 @@ export class OwnedPartition {
     return new ConsumedFifo(
       id,
       this.parts.queue,
+      this.parts.budget,
       () => this.owns() && this.count(id) >= (this.expected.get(id) ?? 0),
       (fifo, instance, deliveries) => {
         const delivery = this.deliver(fifo, instance, deliveries).finally(() => this.deliveries.delete(delivery));

@@ -7,6 +7,11 @@ import type { HeldMessage, QueueReader, ReadPage } from './consumed-fifo.js';
 /** Bytes after which a delivery takes no further message. */
 const MAX_DELIVERY_BYTES = 4 << 20;
 const RETRY_MS = 500;
+/**
+ * Acknowledgements are written so often at most: each time the row of the FIFO is locked, which who fills it waits for.
+ * Windows are free before.
+ */
+const WRITE_EVERY_MS = 20;
 const NONE: ReadonlySet<number> = new Set();
 
 interface Row {
@@ -26,15 +31,19 @@ export class QueueStore implements QueueReader {
     private readonly bus: Bus,
     private readonly database: Database,
   ) {
-    this.acknowledgements = new BatchWriter(async (acks) => {
-      await this.remove(acks.flatMap(({ fifoId, seqs }) => seqs.map((seq) => ({ fifoId, seq }))));
-      for (const { fifoId, seqs } of acks) {
-        const pending = this.pending.get(fifoId);
-        for (const seq of seqs) pending?.delete(seq);
-        if (pending?.size === 0) this.pending.delete(fifoId);
-      }
-      return acks.map(() => undefined);
-    }, 500);
+    this.acknowledgements = new BatchWriter(
+      async (acks) => {
+        await this.remove(acks.flatMap(({ fifoId, seqs }) => seqs.map((seq) => ({ fifoId, seq }))));
+        for (const { fifoId, seqs } of acks) {
+          const pending = this.pending.get(fifoId);
+          for (const seq of seqs) pending?.delete(seq);
+          if (pending?.size === 0) this.pending.delete(fifoId);
+        }
+        return acks.map(() => undefined);
+      },
+      500,
+      WRITE_EVERY_MS,
+    );
   }
 
   after(fifoId: number, seq: number, limit: number, bytes: number): Promise<ReadPage> {
@@ -88,7 +97,12 @@ export class QueueStore implements QueueReader {
     );
     const end = rows.findIndex(({ body }) => body === null);
     const read = end === -1 ? rows : rows.slice(0, end);
-    const messages = read.map(({ seq, body, traceparent }) => ({ seq: Number(seq), body: body!, traceparent }));
+    const messages = read.map(({ seq, body, traceparent }) => ({
+      seq: Number(seq),
+      body: body!,
+      bytes: Buffer.byteLength(body!),
+      traceparent: traceparent ?? undefined,
+    }));
     return { messages, cut: end !== -1 };
   }
 

@@ -137,6 +137,23 @@ describe('several routing instances', () => {
     expect((await api.get(`${FIFOS}/zero`)).body).toMatchObject({ messages: 1, consumers: 1 });
   });
 
+  it('FIF-009 do not deliver what another instance drops', async () => {
+    await boot();
+    await eventually(async () => (await leases('fifo-dispatcher')) === bus.partitions && (await owners()) === 2);
+    await api.post(FIFOS, { name: 'f', maxLengthBytes: 306 });
+    const subscription = await connector.subscribe(TENANT, 'f', { prompt: false, window: 1 });
+    await publish('f', '1');
+    await eventually(() => connector.texts(subscription).length === 1);
+    // Each is written by any of the two, and drops the oldest from the fourth on.
+    const rounds = [2, 12, 22];
+    for (const from of rounds) {
+      for (let n = from; n < from + 10; n++) await publish('f', String(n));
+      await connector.acknowledge(subscription);
+      await eventually(() => connector.texts(subscription).length === 2 + rounds.indexOf(from));
+    }
+    expect(connector.texts(subscription)).toEqual(['1', '9', '19', '29']);
+  });
+
   it('count the bytes that a consumer brings along', async () => {
     await api.post(FIFOS, { name: 'f', maxLengthBytes: 12 << 20 });
     for (let n = 1; n <= 6; n++) await publish('f', String(n).padEnd(100_000, '.'));

@@ -1,3 +1,5 @@
+import { setTimeout as delay } from 'node:timers/promises';
+
 interface Waiting<Item, Result> {
   item: Item;
   resolve(result: Result): void;
@@ -8,11 +10,16 @@ interface Waiting<Item, Result> {
 export class BatchWriter<Item, Result = void> {
   private waiting: Array<Waiting<Item, Result>> = [];
   private running?: Promise<void>;
+  private began = Number.NEGATIVE_INFINITY;
 
-  /** @param write answers one result per item, in their order. */
+  /**
+   * @param write answers one result per item, in their order.
+   * @param everyMs least time from one batch to the next, unless that is full: fewer transactions under load.
+   */
   constructor(
     private readonly write: (items: Item[]) => Promise<Result[]>,
     private readonly maxItems: number,
+    private readonly everyMs = 0,
   ) {}
 
   add(item: Item): Promise<Result> {
@@ -31,6 +38,9 @@ export class BatchWriter<Item, Result = void> {
     // Callers of the same turn of the event loop share the first batch already.
     await Promise.resolve();
     while (this.waiting.length > 0) {
+      const early = this.began + this.everyMs - performance.now();
+      if (early > 0 && this.waiting.length < this.maxItems) await delay(early);
+      this.began = performance.now();
       const batch = this.waiting.splice(0, this.maxItems);
       try {
         const results = await this.write(batch.map(({ item }) => item));

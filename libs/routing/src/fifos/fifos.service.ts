@@ -13,13 +13,15 @@ import {
   type UpdateFifoDto,
 } from './fifo.dto.js';
 import { Fifo } from './fifo.entity.js';
-import { dropOldest, keptSeconds } from './queue.js';
+import { dropOldest, type FifoWake, keptSeconds } from './queue.js';
+import type { Wakes } from './wakes.js';
 
 /** FIFOs as their tenant configures them (manual 16.2.1.3). */
 export class FifosService {
   constructor(
     private readonly database: Database,
     private readonly policies: ActionPoliciesService,
+    private readonly wakes: Wakes,
     private readonly partitions: number,
   ) {}
 
@@ -55,8 +57,9 @@ export class FifosService {
     });
   }
 
-  update(tenantId: string, name: string, limits: LimitValues, dto: UpdateFifoDto): Promise<FifoDto> {
-    return this.database.transaction(async (manager) => {
+  async update(tenantId: string, name: string, limits: LimitValues, dto: UpdateFifoDto): Promise<FifoDto> {
+    let dropped: (FifoWake & { partition: number }) | undefined;
+    const updated = await this.database.transaction(async (manager) => {
       await this.lockQuota(manager, tenantId);
       const fifo = await this.find(manager, tenantId, name, true);
       const maxLengthBytes = dto.maxLengthBytes ?? fifo.maxLengthBytes;
@@ -64,9 +67,9 @@ export class FifosService {
       if (maxLengthBytes > fifo.maxLengthBytes)
         await this.checkQuota(manager, tenantId, limits, { fifos: 0, bytes: maxLengthBytes - fifo.maxLengthBytes });
       await manager.update(Fifo, { tenantId, name }, { maxLengthBytes, messageTtl });
-      let gone = { messages: 0, bytes: 0 };
+      let gone = { messages: 0, bytes: 0, last: 0 };
       if (messageTtl === 0 && fifo.consumers === 0) {
-        gone = { messages: fifo.messages, bytes: fifo.bytes };
+        gone = { messages: fifo.messages, bytes: fifo.bytes, last: 0 };
         await manager.query('DELETE FROM fifo_messages WHERE fifo_id = $1', [fifo.id]);
       } else {
         if (fifo.bytes > maxLengthBytes) gone = await dropOldest(manager, fifo.id, fifo.bytes - maxLengthBytes);
@@ -83,14 +86,18 @@ export class FifosService {
           gone.messages,
           gone.bytes,
         ]);
+      dropped = { id: fifo.id, partition: fifo.partition, droppedTo: gone.last };
       return toDto(await this.find(manager, tenantId, name));
     });
+    if (dropped?.droppedTo) this.wakes.send(new Map([[dropped.partition, [dropped]]]));
+    return updated;
   }
 
   /** Discards its messages, ends its subscriptions and suspends the policies that publish to it (FIF-015). */
-  delete(tenantId: string, name: string): Promise<void> {
-    return this.database.transaction(async (manager) => {
-      const { id } = await this.find(manager, tenantId, name, true);
+  async delete(tenantId: string, name: string): Promise<void> {
+    const { id, partition } = await this.database.transaction(async (manager) => {
+      const fifo = await this.find(manager, tenantId, name, true);
+      const { id } = fifo;
       await manager.delete(Fifo, { tenantId, name });
       await manager.query('DELETE FROM fifo_messages WHERE fifo_id = $1', [id]);
       await this.policies.suspend(manager, tenantId, [name], `The FIFO "${name}" has been deleted`);
@@ -98,7 +105,10 @@ export class FifosService {
       await writeOutbox(manager, [
         { subject: controlSubject(FIFO_CONTROL), header: JSON.stringify(change), body: '{}' },
       ]);
+      return fifo;
     });
+    // Its subscriptions end a little later.
+    this.wakes.send(new Map([[partition, [{ id, droppedTo: Number.MAX_SAFE_INTEGER }]]]));
   }
 
   private async find(manager: EntityManager, tenantId: string, name: string, lock = false): Promise<Fifo> {

@@ -15,6 +15,25 @@ const COLUMNS = ['fifo_id', 'seq', 'size', 'expires', 'body', 'traceparent'];
 
 type Row = [fifoId: number, seq: number, size: number, expires: Date, body: string, traceparent: string | undefined];
 
+/** A message of a queue, as it is delivered. */
+export interface QueuedMessage {
+  seq: number;
+  body: string;
+  /** Of the body. */
+  bytes: number;
+  /** W3C trace context. */
+  traceparent?: string | undefined;
+}
+
+/** What the dispatcher of a FIFO is told once its queue has changed. */
+export interface FifoWake {
+  id: number;
+  /** Everything up to this number has left the queue. */
+  droppedTo?: number;
+  /** The new messages, in the order of their numbers and without a gap; not known to another process. */
+  added?: QueuedMessage[];
+}
+
 /** A message on its way into a FIFO. */
 export interface Arrival {
   tenantId: string;
@@ -38,8 +57,8 @@ interface LockedFifo {
 }
 
 export interface Enqueued {
-  /** Ids of the FIFOs that have new messages, by partition. */
-  wakes: Map<number, number[]>;
+  /** The FIFOs that have new messages, by partition. */
+  wakes: Map<number, FifoWake[]>;
   /** What was dropped, for the audit log once the transaction is committed. */
   dropped: AuditEntry[];
   /** False for the arrivals whose FIFO does not exist. */
@@ -68,7 +87,7 @@ export async function enqueue(manager: EntityManager, arrivals: readonly Arrival
     return target !== undefined;
   });
 
-  const wakes = new Map<number, number[]>();
+  const wakes = new Map<number, FifoWake[]>();
   const dropped: AuditEntry[] = [];
   const rows: Row[] = [];
   const sums: Array<{ id: number; messages: number; bytes: number; nextSeq: number }> = [];
@@ -83,16 +102,21 @@ export async function enqueue(manager: EntityManager, arrivals: readonly Arrival
     if (fifo.message_ttl === 0 && fifo.consumers === 0) continue;
     const { kept, bytes, tooLarge, pushedOut } = fit(arrived, Number(fifo.max_length_bytes));
     let overflow = pushedOut;
+    const wake: FifoWake = { id: fifo.id, added: [] };
     const excess = sum.bytes + bytes - Number(fifo.max_length_bytes);
     if (excess > 0 && kept.length > 0) {
       const gone = await dropOldest(manager, fifo.id, excess);
       sum.messages -= gone.messages;
       sum.bytes -= gone.bytes;
       overflow += gone.messages;
+      wake.droppedTo = gone.last;
     }
     const expires = new Date(Date.now() + keptSeconds(fifo.message_ttl) * 1000);
-    for (const { body, traceparent, size } of kept)
-      rows.push([fifo.id, sum.nextSeq++, size, expires, body, traceparent]);
+    for (const { body, traceparent, size } of kept) {
+      const seq = sum.nextSeq++;
+      rows.push([fifo.id, seq, size, expires, body, traceparent]);
+      wake.added!.push({ seq, body, bytes: size - OVERHEAD, traceparent });
+    }
     sum.messages += kept.length;
     sum.bytes += bytes;
     for (const size of tooLarge)
@@ -111,7 +135,7 @@ export async function enqueue(manager: EntityManager, arrivals: readonly Arrival
           `The FIFO "${fifo.name}" is full: its ${overflow} oldest message${overflow === 1 ? ' was' : 's were'} dropped`,
         ),
       );
-    if (kept.length > 0) wakes.set(fifo.partition, [...(wakes.get(fifo.partition) ?? []), fifo.id]);
+    if (kept.length > 0) wakes.set(fifo.partition, [...(wakes.get(fifo.partition) ?? []), wake]);
   }
   if (sums.length > 0)
     await manager.query(
@@ -176,23 +200,26 @@ const dropEntry = (fifo: LockedFifo, type: string, description: string): AuditEn
   content: { maxLengthBytes: Number(fifo.max_length_bytes) },
 });
 
-/** Removes the oldest messages of a locked FIFO until at least `excess` bytes are free. The sums are the caller's. */
+/**
+ * Removes the oldest messages of a locked FIFO until at least `excess` bytes are free. The sums are the caller's.
+ * @returns with `last`, the highest number that is gone; 0 when none is.
+ */
 export async function dropOldest(
   manager: EntityManager,
   fifoId: number,
   excess: number,
-): Promise<{ messages: number; bytes: number }> {
+): Promise<{ messages: number; bytes: number; last: number }> {
   // No message is smaller than its overhead, which bounds how many are looked at.
   const [gone] = (await manager.query(
     `WITH oldest AS (
        SELECT seq, sum(size) OVER (ORDER BY seq) - size AS before
        FROM (SELECT seq, size FROM fifo_messages WHERE fifo_id = $1 ORDER BY seq LIMIT $3) AS head),
      gone AS (
-       DELETE FROM fifo_messages m USING oldest o WHERE m.fifo_id = $1 AND m.seq = o.seq AND o.before < $2 RETURNING m.size)
-     SELECT count(*) AS messages, coalesce(sum(size), 0) AS bytes FROM gone`,
+       DELETE FROM fifo_messages m USING oldest o WHERE m.fifo_id = $1 AND m.seq = o.seq AND o.before < $2 RETURNING m.seq, m.size)
+     SELECT count(*) AS messages, coalesce(sum(size), 0) AS bytes, coalesce(max(seq), 0) AS last FROM gone`,
     [fifoId, excess, Math.ceil(excess / OVERHEAD)],
-  )) as Array<{ messages: string; bytes: string }>;
-  return { messages: Number(gone!.messages), bytes: Number(gone!.bytes) };
+  )) as Array<{ messages: string; bytes: string; last: string }>;
+  return { messages: Number(gone!.messages), bytes: Number(gone!.bytes), last: Number(gone!.last) };
 }
 
 /**

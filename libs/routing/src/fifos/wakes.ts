@@ -1,19 +1,32 @@
 import type { Bus } from '@orrery/core/bus';
+import type { FifoWake } from './queue.js';
 
-/** Says which FIFOs of a partition have new messages: `{fifos: [id…]}`. */
 export const wakeSubject = (partition: number): string => `fifo.wake.${partition}`;
 
-/** Wakes the dispatchers of FIFOs with new messages, by a call when the dispatcher is in this process. */
+/** Says which FIFOs of a partition have changed, and up to which number messages were dropped. */
+export interface WakeMessage {
+  fifos: number[];
+  droppedTo?: Record<number, number>;
+}
+
+/** Wakes the dispatchers of FIFOs whose queues have changed, by a call when the dispatcher is in this process. */
 export class Wakes {
   /** @param local tells the dispatcher of this process; false when another one owns the partition. */
   constructor(
     private readonly bus: Bus,
-    private readonly local: (partition: number, fifoIds: readonly number[]) => boolean,
+    private readonly local: (partition: number, wakes: readonly FifoWake[]) => boolean,
   ) {}
 
-  send(wakes: ReadonlyMap<number, readonly number[]>): void {
-    for (const [partition, fifos] of wakes)
-      if (!this.local(partition, fifos) && !this.bus.connection.isClosed())
-        this.bus.connection.publish(wakeSubject(partition), JSON.stringify({ fifos }));
+  /** After the commit of the change. */
+  send(wakes: ReadonlyMap<number, readonly FifoWake[]>): void {
+    for (const [partition, fifos] of wakes) {
+      if (this.local(partition, fifos) || this.bus.connection.isClosed()) continue;
+      const dropped = fifos.flatMap(({ id, droppedTo }) => (droppedTo ? [[id, droppedTo] as const] : []));
+      const message: WakeMessage = {
+        fifos: fifos.map(({ id }) => id),
+        ...(dropped.length > 0 ? { droppedTo: Object.fromEntries(dropped) } : {}),
+      };
+      this.bus.connection.publish(wakeSubject(partition), JSON.stringify(message));
+    }
   }
 }
