@@ -97,6 +97,12 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 NATS_PASSWORD_{{ . | upper | replace "-" "_" }}
 {{- end }}
 
+{{/* The port of an http or https URL. */}}
+{{- define "orrery.portOf" -}}
+{{- $url := urlParse . -}}
+{{- regexFind ":[0-9]+$" $url.host | trimPrefix ":" | default (ternary "443" "80" (eq $url.scheme "https")) -}}
+{{- end }}
+
 {{- define "orrery.podSecurity" -}}
 runAsNonRoot: true
 runAsUser: 1000

@@ -250,6 +250,47 @@ it('lets only what calls addresses of tenants out of the cluster, and never to p
     expect(JSON.stringify(policy['spec'])).toMatch(/"except":\["10.0.0.0\/8".*"169.254.0.0\/16"/);
 });
 
+describe('traces', () => {
+  const collector = (manifests: Manifest[]): Map<string | undefined, unknown[]> =>
+    new Map(
+      kinds(manifests, 'NetworkPolicy').map((policy) => {
+        const { egress } = policy['spec'] as { egress: Array<{ ports?: Array<{ port: number }>; to?: unknown }> };
+        return [component(policy), egress.filter(({ ports }) => ports?.some(({ port }) => port === 4318))];
+      }),
+    );
+  const endpointOf = (workload: Manifest): string | undefined =>
+    containerOf(workload).env?.find(({ name }) => name === 'OTEL_EXPORTER_OTLP_ENDPOINT')?.value;
+
+  it('go from every service to the collector, and from nothing else', () => {
+    const manifests = made('production');
+    for (const deployment of kinds(manifests, 'Deployment')) {
+      expect(endpointOf(deployment)).toBe('http://collector.monitoring:4318');
+      const ratio = containerOf(deployment).env?.find(({ name }) => name === 'OTEL_TRACES_SAMPLER_ARG');
+      expect(ratio!.value).toBe('0.001');
+    }
+    const to = [{ namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': 'monitoring' } } }];
+    for (const name of NAMES) expect(collector(manifests).get(name)).toEqual([{ ports: [{ port: 4318 }], to }]);
+    expect(collector(manifests).get('migration')).toEqual([]);
+  });
+
+  it('go nowhere unless a collector is named', () => {
+    for (const workload of workloads(made('small')).filter(({ kind }) => kind !== 'StatefulSet'))
+      expect(endpointOf(workload)).toBeUndefined();
+    expect([...collector(made('small')).values()].flat()).toEqual([]);
+  });
+
+  it.each([
+    ['https://otlp.example.com/', 443],
+    ['http://otlp.example.com', 80],
+    ['http://[fd00::1]:4318/base', 4318],
+  ])('to %s leave on port %i', async (endpoint, port) => {
+    const manifests = await template('--values', valuesFile('small'), '--set', `tracing.endpoint=${endpoint}`);
+    const policy = kinds(manifests, 'NetworkPolicy').find((each) => component(each) === 'store')!;
+    const { egress } = policy['spec'] as { egress: object[] };
+    expect(egress).toContainEqual({ ports: [{ port }] });
+  });
+});
+
 it('monitors the port on which every service has its metrics', () => {
   const [monitor] = kinds(made('production'), 'ServiceMonitor');
   const { selector, endpoints } = specOf(monitor!) as unknown as {
