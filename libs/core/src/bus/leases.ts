@@ -54,10 +54,16 @@ export class LeaseManager {
     await this.running;
   }
 
-  /** Epoch of a key that this instance holds now, else undefined. */
+  /**
+   * Epoch of a key that this instance holds now, else undefined. One that has run out is lost: whoever heard so stops,
+   * and must not be taken for its owner when a renewal is answered late.
+   */
   epoch(key: number): number | undefined {
     const lease = this.held.get(key);
-    return lease && Date.now() - lease.renewed < this.bus.options.leaseTtlMs ? lease.revision : undefined;
+    if (!lease) return undefined;
+    if (!this.expired(lease)) return lease.revision;
+    this.forget(key);
+    return undefined;
   }
 
   get keys(): number[] {
@@ -144,7 +150,8 @@ export class LeaseManager {
   }
 
   private async renew(key: number): Promise<void> {
-    const lease = this.held.get(key)!;
+    const lease = this.held.get(key);
+    if (!lease) return;
     const asked = Date.now();
     try {
       const revision = await this.bus.leases.update(this.leaseKey(key), this.bus.instance, lease.revision);
@@ -193,7 +200,10 @@ export class LeaseManager {
   }
 
   private dropExpired(): void {
-    for (const [key, lease] of this.held)
-      if (Date.now() - lease.renewed >= this.bus.options.leaseTtlMs) this.forget(key);
+    for (const [key, lease] of this.held) if (this.expired(lease)) this.forget(key);
+  }
+
+  private expired({ renewed }: { renewed: number }): boolean {
+    return Date.now() - renewed >= this.bus.options.leaseTtlMs;
   }
 }

@@ -1,7 +1,8 @@
+import { jest } from '@jest/globals';
 import { Database, type Schema } from '../database/index.js';
 import type { Service } from '../service/index.js';
 import { type Backend, eventually, startBackend } from '../testing/index.js';
-import { type Bus, PackingPublisher, PartitionReader } from './index.js';
+import { type Bus, LeaseManager, PackingPublisher, PartitionReader } from './index.js';
 
 const schema: Schema = { name: 'lost', entities: [], migrations: [] };
 const service: Service = {
@@ -59,4 +60,26 @@ it('goes on when a lease is lost while the database is slow to say where to begi
   await late.stop();
   await publisher.close();
   expect(read).toEqual(['"message"']);
+});
+
+it('tells who asks that a lease has run out, and those who work by it, before a late renewal keeps it', async () => {
+  const bus = await backend.bus();
+  const told: string[] = [];
+  const leases = new LeaseManager(bus, 'run-out', 1, {
+    acquired: () => told.push('acquired'),
+    lost: () => told.push('lost'),
+  });
+  await leases.start();
+  expect(leases.epoch(0)).toBeDefined();
+  const clock = jest.spyOn(Date, 'now').mockReturnValue(Date.now() + bus.options.leaseTtlMs);
+  try {
+    expect(leases.epoch(0)).toBeUndefined();
+  } finally {
+    clock.mockRestore();
+  }
+  expect(told).toEqual(['acquired', 'lost']);
+  await eventually(() => told.length > 2);
+  expect(told).toEqual(['acquired', 'lost', 'acquired']);
+  expect(leases.epoch(0)).toBeDefined();
+  await leases.stop();
 });
