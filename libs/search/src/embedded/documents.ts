@@ -1,5 +1,7 @@
 import ngeohash from 'ngeohash';
-import { geopointField, isLocation } from '../dsl/index.js';
+import { MESSAGE_FIELDS } from '../dsl/index.js';
+import type { Point } from '../dsl/tree.js';
+import { isPlace, leavesOf } from '../fields/index.js';
 import type { IndexedDocument } from '../search-engine.js';
 
 type Value = string | number | boolean;
@@ -15,38 +17,41 @@ const COLUMNS = new Set(['id', 'streamId', 'model', 'timestamp', 'created', 'met
 const UNSTORABLE = /\0|\p{Surrogate}/gu;
 export const storable = (text: string): string => text.replace(UNSTORABLE, '\uFFFD');
 
-const finite = (value: unknown, limit: number): value is number =>
-  typeof value === 'number' && Number.isFinite(value) && Math.abs(value) <= limit;
+const MEMBERS = Object.entries(MESSAGE_FIELDS)
+  .filter(([name, type]) => type !== 'geo' && !COLUMNS.has(name))
+  .map(([name, type]) => ({ name, type, path: name.split('.') }));
 
 /** What is searchable of a document by the address of its field: a value, or an array where it has several; of points always an array. */
-export function searchableFields(document: IndexedDocument): Record<string, Value | Value[] | GeoValue[]> {
-  const found = new Map<string, Array<Value | GeoValue>>();
-  const add = (path: string, value: Value | GeoValue): void => {
-    const values = found.get(path);
-    if (values) values.push(value);
-    else found.set(path, [value]);
+export function searchableFields({ source }: IndexedDocument): Record<string, Value | Value[] | GeoValue[]> {
+  // A plain object: learned names begin with `@`, `extra.` or `metadata.`, so none is `__proto__`.
+  const fields: Record<string, Value | Value[] | GeoValue[]> = {};
+  const add = (name: string, values: Value[]): void => {
+    if (values.length > 0) fields[name] = values.length === 1 ? values[0]! : values;
   };
-  const walk = (path: string, value: unknown): void => {
-    if (value === null || value === undefined) return;
-    if (Array.isArray(value)) for (const each of value) walk(path, each);
-    else if (typeof value === 'object') {
-      const { lat, lon } = value as { lat?: unknown; lon?: unknown };
-      if (isLocation(path) && finite(lat, 90) && finite(lon, 180))
-        add(geopointField(path), [lat, lon, ngeohash.encode(lat, lon, 12)]);
-      for (const [key, each] of Object.entries(value)) walk(`${path}.${storable(key)}`, each);
-    } else if (typeof value === 'string') {
-      if (value.length <= MAX_STRING) add(path, storable(value));
-    } else if (typeof value === 'boolean' || finite(value, Number.MAX_VALUE)) add(path, value as Value);
-  };
-  for (const [key, value] of Object.entries(document.source))
-    if (key !== 'value') walk(key, value);
-    else if (document.model !== undefined) walk(`@${document.model}.value`, value);
-  const fields: Array<[string, Value | Value[] | GeoValue[]]> = [];
-  for (const [path, values] of found)
-    if (!COLUMNS.has(path))
-      fields.push([
-        path,
-        values.length === 1 && !Array.isArray(values[0]) ? (values[0] as Value) : (values as Value[]),
-      ]);
-  return Object.fromEntries(fields);
+  for (const { name, type, path } of MEMBERS) {
+    let value: unknown = source;
+    for (const key of path) value = (value as Record<string, unknown> | null | undefined)?.[key];
+    if (value === null || value === undefined) continue;
+    if (Array.isArray(value))
+      add(
+        name,
+        value
+          .filter((each) => typeof each === type)
+          .filter(isKept)
+          .map(stored),
+      );
+    else if (typeof value === type && isKept(value as Value)) fields[name] = stored(value as Value);
+  }
+  const { lat, lon } = (source['location'] ?? {}) as Partial<Point>;
+  if (isPlace(lat, lon)) fields['location.@geopoint'] = [geoValue({ lat: lat!, lon: lon! })];
+  for (const [name, { type, values }] of leavesOf(source).leaves)
+    if (type === 'geo') fields[name] = (values as Point[]).map(geoValue);
+    else if (type === 'string') add(name, (values as string[]).filter(isKept).map(storable));
+    else add(name, values as Value[]);
+  return fields;
 }
+
+const isKept = (value: Value): boolean =>
+  typeof value === 'string' ? value.length <= MAX_STRING : typeof value === 'boolean' || Number.isFinite(value);
+const stored = (value: Value): Value => (typeof value === 'string' ? storable(value) : value);
+const geoValue = ({ lat, lon }: Point): GeoValue => [lat, lon, ngeohash.encode(lat, lon, 12)];
