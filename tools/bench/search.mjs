@@ -9,9 +9,11 @@ import { startPlatform } from '../platform.mjs';
 import { startElasticsearch } from '../services/elasticsearch.mjs';
 import { freePort } from '../services/free-port.mjs';
 import { Latencies } from './latencies.mjs';
+import { liveIndexing } from './live-indexing.mjs';
 
 // A year of messages: how fast they are stored, read by stream, indexed from the store and searched, on the embedded engine
-// and on Elasticsearch where one can be had. All requests go over HTTP, one at a time. Local only.
+// and on Elasticsearch where one can be had; then whether the index keeps up with the store while messages arrive. All
+// requests go over HTTP, one at a time. Local only.
 
 const { values: flags } = parseArgs({
   options: {
@@ -21,12 +23,15 @@ const { values: flags } = parseArgs({
     /** Of searches over everything, which take long. */
     'heavy-rounds': { type: 'string', default: '5' },
     engines: { type: 'string', default: 'embedded,elasticsearch' },
+    /** Messages over MQTT, after what is above; 0 for none. */
+    live: { type: 'string', default: '200000' },
   },
 });
 const MESSAGES = Number(flags.messages);
 const DEVICES = Number(flags.devices);
 const ROUNDS = Number(flags.rounds);
 const HEAVY_ROUNDS = Number(flags['heavy-rounds']);
+const LIVE = Number(flags.live);
 const DAY_MS = 86_400_000;
 const END = Date.now() - 60_000;
 const BEGIN = END - 364 * DAY_MS;
@@ -248,8 +253,23 @@ async function index({ call }) {
   }
 }
 
-/** @param {string} engine @param {NodeJS.ProcessEnv} own @param {boolean} first */
-async function run(engine, own, first) {
+/** @param {import('../platform.mjs').Platform} platform @param {Record<string, number>} pids */
+async function live(platform, pids) {
+  const result = await liveIndexing({ platform, apiKey: KEY, messages: LIVE, pids });
+  const { acknowledged, storedRate, indexedRate, cpu, counts } = result;
+  const ratio = (indexedRate / storedRate).toFixed(2);
+  row(
+    `live: ${acknowledged} messages over MQTT`,
+    `stored ${Math.round(storedRate)}/s, indexed ${Math.round(indexedRate)}/s (${ratio} of the store's rate)`,
+  );
+  const each = Object.entries(cpu).map(([name, microseconds]) => `${name} ${microseconds.toFixed(0)} µs`);
+  row('live: CPU time per message', each.join(', '));
+  const missing = counts.stored - counts.indexed;
+  row('live: counted', `stored ${counts.stored}, indexed ${counts.indexed}${missing === 0 ? '' : ': NOT ALL OF THEM'}`);
+}
+
+/** @param {string} engine @param {NodeJS.ProcessEnv} own @param {boolean} first @param {number} [pid] of the engine */
+async function run(engine, own, first, pid) {
   const platform = await startPlatform({ dataDir, env: own, output: log });
   const api = clientOf(platform.httpUrl);
   try {
@@ -278,6 +298,7 @@ async function run(engine, own, first) {
     await new Promise((resolve) => setTimeout(resolve, 3000));
     print(`counted: ${JSON.stringify(await api.call(`${SEARCH}/counts`))}`);
     await searches(api);
+    if (LIVE > 0) await live(platform, pid === undefined ? {} : { [engine]: pid });
   } finally {
     await platform.stop();
   }
@@ -292,7 +313,7 @@ try {
     if (elasticsearch)
       try {
         const own = { ...env, ELASTICSEARCH_URL: elasticsearch.url, ORRERY_SEARCH_INDEX: `bench-${Date.now()}` };
-        await run('Elasticsearch', own, !engines.includes('embedded'));
+        await run('Elasticsearch', own, !engines.includes('embedded'), elasticsearch.pid);
       } finally {
         await elasticsearch.stop();
       }
