@@ -16,6 +16,7 @@ import { RegistrationService } from './device-access/registration.service.js';
 import { Device } from './devices/device.entity.js';
 import { DevicesController } from './devices/devices.controller.js';
 import { DevicesService } from './devices/devices.service.js';
+import { FirstStatistics } from './devices/first-statistics.js';
 import { devicesOfTargets } from './devices/targets.js';
 import { deviceStatesReader } from './explorer/device-states.reader.js';
 import { ExplorerController } from './explorer/explorer.controller.js';
@@ -44,7 +45,7 @@ export const deviceManager: Service = {
   build({ audit, bus, config, database, logger, roles }) {
     const groups = new GroupsService(database, bus.partitions);
     const secrets = new Secrets(config);
-    const nodes = new NodesService(database, groups, bus.partitions);
+    const nodes = new NodesService(database, bus.partitions, new FirstStatistics(database, logger));
     const registration = new RegistrationService(database, nodes, config);
     const licenses = new LicensesService(database);
     const changes = new DeviceChangesService(database, bus.partitions);
@@ -101,6 +102,7 @@ export const deviceManager: Service = {
         },
         async stop() {
           await Promise.all(answering.map((each) => each.drain()));
+          await nodes.idle();
         },
       };
     }

@@ -21,7 +21,8 @@ export class VersionedCache<Value extends {}> {
     return this.values.get(key);
   }
 
-  get(key: string): Promise<Value> {
+  /** @param load how this caller loads it, unless it is being loaded. */
+  get(key: string, load = this.load): Promise<Value> {
     const value = this.values.get(key);
     if (value !== undefined) return Promise.resolve(value);
     // Also when it is stale: it loads again before it answers. Beside a second load, it would miss later invalidations.
@@ -29,16 +30,20 @@ export class VersionedCache<Value extends {}> {
     if (running) return running.promise;
     const current = { stale: false, promise: undefined as unknown as Promise<Value> };
     this.loading.set(key, current);
-    current.promise = this.loadFresh(key, current);
+    current.promise = this.loadFresh(key, current, load);
     return current.promise;
   }
 
-  private async loadFresh(key: string, current: { stale: boolean }): Promise<Value> {
+  private async loadFresh(
+    key: string,
+    current: { stale: boolean },
+    load: (key: string) => Promise<Value>,
+  ): Promise<Value> {
     try {
       for (;;) {
         current.stale = false;
         try {
-          const value = await this.load(key);
+          const value = await load(key);
           if (current.stale) continue;
           this.values.set(key, value);
           return value;

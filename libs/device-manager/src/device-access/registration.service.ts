@@ -10,7 +10,8 @@ import { mqtt } from '../connectors/mqtt.js';
 import type { DeviceAccess } from '../contract.js';
 import { lockDevices } from '../devices/inventory.js';
 import { changeNotice } from '../events/device-events.js';
-import { ChangedMeanwhile, type NodesService } from '../nodes/nodes.service.js';
+import { ChangedMeanwhile } from '../nodes/new-nodes.js';
+import type { NodesService } from '../nodes/nodes.service.js';
 import { macDigits, type RegistrationDto, type RegistrationView } from './registration.dto.js';
 
 const ATTEMPTS = 5;
@@ -101,12 +102,13 @@ export class RegistrationService {
   ): Promise<string> {
     const id = randomUUID();
     const named = [sn === null ? [] : [`serial number ${sn}`], mac === null ? [] : [`MAC address ${mac}`]].flat();
-    const deviceId = await this.nodes.register(
-      manager,
-      connectorOf(connector),
-      { tenantId, nodeId: id, limits },
-      { name, description: `This device registered itself with ${named.join(' and ')}` },
-    );
+    const deviceId = await this.nodes.register(manager, {
+      tenantId,
+      connector: connectorOf(connector),
+      nodeId: id,
+      limits,
+      told: { name, description: `This device registered itself with ${named.join(' and ')}` },
+    });
     await manager.query(
       `INSERT INTO device_accesses
          (id, tenant_id, device_id, key_hash, api_key_id, sn, mac, firmware_version, created, updated)
@@ -136,7 +138,7 @@ export class RegistrationService {
     )) as unknown[];
     // Somebody has deleted it.
     if (interfaces.length === 0)
-      await this.nodes.register(manager, connectorOf(connector), { tenantId, nodeId: id, limits });
+      await this.nodes.register(manager, { tenantId, connector: connectorOf(connector), nodeId: id, limits });
     const [, renewed] = (await manager.query(
       `UPDATE device_accesses SET key_hash = $3, api_key_id = $4, sn = coalesce($5, sn), mac = coalesce($6, mac),
          firmware_version = coalesce($7, firmware_version), updated = $8

@@ -38,17 +38,10 @@ export class GroupsService {
    */
   async find(manager: EntityManager, tenantId: string, by: { id?: string; path?: string } = {}): Promise<Group> {
     const id = by.id ?? (by.path === undefined || by.path === '/' ? ROOT_GROUP : undefined);
-    if (id === ROOT_GROUP) await this.ensureRoot(manager, tenantId);
+    if (id === ROOT_GROUP) await ensureRoots(manager, [tenantId]);
     const group = await manager.findOneBy(Group, { tenantId, ...(id === undefined ? { path: by.path! } : { id }) });
     if (!group) throw new ApiError('DM_GROUP_NOT_FOUND');
     return group;
-  }
-
-  async ensureRoot(manager: EntityManager, tenantId: string): Promise<void> {
-    await manager.query(
-      `INSERT INTO groups (tenant_id, id, path, created, updated) VALUES ($1, $2, '/', $3, $3) ON CONFLICT DO NOTHING`,
-      [tenantId, ROOT_GROUP, new Date()],
-    );
   }
 
   async get(tenantId: string, id: string): Promise<GroupView> {
@@ -164,7 +157,7 @@ export class GroupsService {
     total: boolean,
   ): Promise<{ items: GroupView[]; total?: number }> {
     const { manager } = this.database;
-    await this.ensureRoot(manager, tenantId);
+    await ensureRoots(manager, [tenantId]);
     const query = manager.createQueryBuilder(Group, 'g').where('g.tenant_id = :tenantId', { tenantId });
     const { parentId, groupPath } = filter;
     if (parentId !== undefined) query.andWhere('g.parent_id = :parentId', { parentId });
@@ -190,4 +183,13 @@ export class GroupsService {
 function checkLevels(limits: LimitValues, count: number): void {
   const levels = limitOf(limits, 'groupLevels');
   if (count > levels) throw new ApiError('GENERIC_QUOTA_EXCEEDED_ERROR', { levels });
+}
+
+/** The root group of each tenant is there from its first use on. */
+export async function ensureRoots(manager: EntityManager, tenantIds: string[]): Promise<void> {
+  await manager.query(
+    `INSERT INTO groups (tenant_id, id, path, created, updated)
+     SELECT tenant_id, $2, '/', $3, $3 FROM unnest($1::text[]) AS k(tenant_id) ON CONFLICT DO NOTHING`,
+    [tenantIds, ROOT_GROUP, new Date()],
+  );
 }

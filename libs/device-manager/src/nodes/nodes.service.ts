@@ -1,17 +1,13 @@
-import { type Database, writeOutbox } from '@orrery/core/database';
+import { BatchRunner, type Database } from '@orrery/core/database';
 import { ApiError, invalidParameter } from '@orrery/core/http';
-import { limitOf, type LimitValues } from '@orrery/core/limits';
+import type { LimitValues } from '@orrery/core/limits';
 import type { EntityManager } from 'typeorm';
 import { changeInventory } from '../conflicts.js';
-import type { Connector } from '../connectors/connector.js';
 import { connectorOf } from '../connectors/connectors.js';
 import type { ResolvedNode } from '../contract.js';
-import { countDevice } from '../devices/device-count.js';
 import type { StaticLocation } from '../devices/device.entity.js';
-import { lockDevices } from '../devices/inventory.js';
-import { lifecycleEvent, placedEvent } from '../events/device-events.js';
-import { type GroupsService, ROOT_GROUP } from '../groups/groups.service.js';
-import { checkInterfaceCount } from '../interfaces/new-interface.js';
+import type { FirstStatistics } from '../devices/first-statistics.js';
+import { ChangedMeanwhile, type NewNode, registerNodes } from './new-nodes.js';
 
 export interface NodeRequest {
   tenantId: string;
@@ -22,6 +18,8 @@ export interface NodeRequest {
 }
 
 interface Row {
+  /** Which of the nodes that were asked for, from 1. */
+  n: string;
   enabled: boolean;
   encoding: string | null;
   id: string;
@@ -33,50 +31,89 @@ interface Row {
   path: string;
 }
 
-/** Somebody else registered the node, or removed what had been found, since the last look. */
-export class ChangedMeanwhile extends Error {}
 const ATTEMPTS = 5;
+/** Nodes of one transaction: it takes some tenths of a second, for which those behind it wait. */
+const BATCH = 200;
+/** Least time between transactions: while they are fewer, devices share more of them. */
+const REGISTER_EVERY_MS = 20;
+const FIND_EVERY_MS = 5;
 
 /** Finds devices for connectors, and registers those that come without having been announced (manual 6.5.3). */
 export class NodesService {
+  // What comes from thousands of devices at once shares its statements.
+  private readonly found: BatchRunner<NodeRequest, ResolvedNode | undefined | Error>;
+  private readonly registered: BatchRunner<NewNode, string | Error>;
+
   constructor(
-    private readonly database: Database,
-    private readonly groups: GroupsService,
+    database: Database,
     private readonly partitions: number,
-  ) {}
+    private readonly statistics: FirstStatistics,
+  ) {
+    this.found = new BatchRunner(
+      isolating((nodes) => findNodes(database, nodes)),
+      BATCH,
+      FIND_EVERY_MS,
+    );
+    this.registered = new BatchRunner(
+      isolating(async (nodes) => {
+        const registered = await changeInventory(database, (manager) => registerNodes(manager, partitions, nodes));
+        statistics.grown(registered.filter((each) => typeof each === 'string').length);
+        return registered;
+      }),
+      BATCH,
+      REGISTER_EVERY_MS,
+    );
+  }
 
   /** Answers `resolveNode` of the contract. */
   async resolve(request: NodeRequest): Promise<ResolvedNode> {
     const connector = connectorOf(request.connector);
     const nodeId = connector.parseNodeId(request.nodeId);
     if (nodeId === undefined) throw invalidParameter('nodeId', `a node id of the connector ${connector.id}`);
-    const node = { ...request, nodeId };
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-      const found = await this.find(node);
+      const found = await this.found.add({ ...request, nodeId });
+      if (found instanceof Error) throw found;
       if (found) return found;
-      if (!node.autoRegister || !connector.autoRegister) break;
-      await changeInventory(
-        this.database,
-        async (manager) => void (await this.register(manager, connector, node)),
-      ).catch((error: unknown) => {
-        if (!(error instanceof ChangedMeanwhile)) throw error;
-      });
+      if (!request.autoRegister || !connector.autoRegister) break;
+      const { tenantId, limits } = request;
+      const registered = await this.registered.add({ tenantId, connector, nodeId, limits });
+      if (registered instanceof Error && !(registered instanceof ChangedMeanwhile)) throw registered;
     }
     throw new ApiError('DM_INTERFACE_NOT_FOUND');
   }
 
-  private async find({ tenantId, connector, nodeId }: NodeRequest): Promise<ResolvedNode | undefined> {
-    const [row] = await this.database.query<Row>(
-      `SELECT i.enabled, i.definition ->> 'encoding' AS encoding, d.id, d.default_data_stream_id, d.tags, d.properties,
-              d.static_location, d.group_id, g.path
-       FROM interfaces i
-       JOIN devices d ON d.tenant_id = i.tenant_id AND d.id = i.device_id
-       JOIN groups g ON g.tenant_id = d.tenant_id AND g.id = d.group_id
-       WHERE i.tenant_id = $1 AND i.connector = $2 AND i.node_id = $3`,
-      [tenantId, connector, nodeId],
-    );
-    if (!row) return undefined;
-    return {
+  /**
+   * Writes the interface of a node, and its device unless it is there.
+   * @returns the id of the device.
+   * @throws ChangedMeanwhile when the interface is there; ApiError as `resolveNode`.
+   */
+  async register(manager: EntityManager, node: NewNode): Promise<string> {
+    const [registered] = await registerNodes(manager, this.partitions, [node]);
+    if (typeof registered !== 'string') throw registered;
+    return registered;
+  }
+
+  /** Resolves when what was asked for is answered. */
+  async idle(): Promise<void> {
+    // What was registered is looked up again.
+    for (const runner of [this.found, this.registered, this.found]) await runner.idle();
+    await this.statistics.idle();
+  }
+}
+
+async function findNodes(database: Database, nodes: NodeRequest[]): Promise<Array<ResolvedNode | undefined>> {
+  const rows = await database.query<Row>(
+    `SELECT k.n, i.enabled, i.definition ->> 'encoding' AS encoding, d.id, d.default_data_stream_id, d.tags,
+            d.properties, d.static_location, d.group_id, g.path
+     FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS k(tenant_id, connector, node_id, n)
+     JOIN interfaces i ON i.tenant_id = k.tenant_id AND i.connector = k.connector AND i.node_id = k.node_id
+     JOIN devices d ON d.tenant_id = i.tenant_id AND d.id = i.device_id
+     JOIN groups g ON g.tenant_id = d.tenant_id AND g.id = d.group_id`,
+    [nodes.map(({ tenantId }) => tenantId), nodes.map(({ connector }) => connector), nodes.map(({ nodeId }) => nodeId)],
+  );
+  const found = nodes.map((): ResolvedNode | undefined => undefined);
+  for (const row of rows)
+    found[Number(row.n) - 1] = {
       enabled: row.enabled,
       device: {
         deviceId: row.id,
@@ -88,78 +125,33 @@ export class NodesService {
         ...(row.encoding === null ? {} : { encoding: row.encoding }),
       },
     };
-  }
-
-  /**
-   * Writes the interface of a node of a connector whose nodes register themselves, and its device unless it is there.
-   * Many connections of one node at once meet at the primary keys: one writes, the others wait for it and find its rows.
-   * @param told how a new device is named, when it is not by the connector.
-   * @returns the id of the device.
-   * @throws ChangedMeanwhile when the interface is there; ApiError as `resolveNode`.
-   */
-  async register(
-    manager: EntityManager,
-    connector: Connector,
-    { tenantId, nodeId, limits }: Pick<NodeRequest, 'tenantId' | 'nodeId' | 'limits'>,
-    told?: { name: string | null; description: string },
-  ): Promise<string> {
-    const { deviceId, definition } = connector.autoRegister!(nodeId);
-    const now = new Date();
-    await this.groups.ensureRoot(manager, tenantId);
-    const created = (await manager.query(
-      `INSERT INTO devices (tenant_id, id, name, description, default_data_stream_id, group_id, created, updated)
-       VALUES ($1, $2, $3, $4, $2, $5, $6, $6) ON CONFLICT DO NOTHING RETURNING id`,
-      [
-        tenantId,
-        deviceId,
-        told ? told.name : `Auto-created device (${connector.id} / ${nodeId})`,
-        told?.description ??
-          `This device was auto registered by the connector [${connector.id}] with the nodeId [${nodeId}]`,
-        ROOT_GROUP,
-        now,
-      ],
-    )) as unknown[];
-    if (created.length === 0) await this.makeRoom(manager, tenantId, deviceId, limits);
-    const added = (await manager.query(
-      `INSERT INTO interfaces
-         (tenant_id, connector, node_id, device_id, enabled, status, definition, capabilities, created, updated)
-       VALUES ($1, $2, $3, $4, true, $5, $6, $7, $8, $8) ON CONFLICT DO NOTHING RETURNING node_id`,
-      [
-        tenantId,
-        connector.id,
-        nodeId,
-        deviceId,
-        connector.initialStatus(true),
-        JSON.stringify(definition),
-        JSON.stringify(connector.capabilities(true)),
-        now,
-      ],
-    )) as unknown[];
-    if (added.length === 0) throw new ChangedMeanwhile();
-    if (created.length === 0) return deviceId;
-    const device = { tenantId, id: deviceId, connectors: [connector.id], groupPath: '/', tags: [] };
-    await writeOutbox(manager, [
-      lifecycleEvent(this.partitions, device, 'deviceCreated', now),
-      placedEvent(this.partitions, tenantId, deviceId, now),
-    ]);
-    await countDevice(manager, tenantId, limits);
-    return deviceId;
-  }
-
-  /** The device is known, without this interface. @throws ApiError 400 when it has as many interfaces as it may */
-  private async makeRoom(
-    manager: EntityManager,
-    tenantId: string,
-    deviceId: string,
-    limits: LimitValues,
-  ): Promise<void> {
-    await lockDevices(manager, tenantId, [deviceId]).catch(() => {
-      throw new ChangedMeanwhile();
-    });
-    const [counted] = (await manager.query(
-      'SELECT count(*)::int AS interfaces FROM interfaces WHERE tenant_id = $1 AND device_id = $2',
-      [tenantId, deviceId],
-    )) as Array<{ interfaces: number }>;
-    checkInterfaceCount(counted!.interfaces + 1, limitOf(limits, 'deviceInterfaces'));
-  }
+  return found;
 }
+
+/** Classes of SQLSTATE that are about the data: its values, constraints, and what is too large. */
+const ABOUT_DATA = /^(22|23|54)/;
+
+const isAboutData = (error: unknown): boolean => {
+  const code = (error as { driverError?: { code?: unknown } }).driverError?.code;
+  return error instanceof ApiError || (typeof code === 'string' && ABOUT_DATA.test(code));
+};
+
+/** What the database refuses of one, such as a node of a tenant that is being removed, must not fail the others. */
+const isolating =
+  <Item, Result>(work: (items: Item[]) => Promise<Result[]>) =>
+  async (items: Item[]): Promise<Array<Result | Error>> => {
+    try {
+      return await work(items);
+    } catch (error) {
+      if (items.length === 1 || !isAboutData(error)) throw error;
+    }
+    const results: Array<Result | Error> = [];
+    for (const item of items)
+      results.push(
+        await work([item]).then(
+          ([result]) => result!,
+          (error: unknown) => error as Error,
+        ),
+      );
+    return results;
+  };

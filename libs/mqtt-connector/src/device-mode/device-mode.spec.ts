@@ -38,6 +38,12 @@ afterAll(async () => {
 });
 
 describe('sessions', () => {
+  it('asks the inventory once for a new device, and not again when it comes back', async () => {
+    for (let i = 0; i < 2; i++) (await device('newcomer')).end();
+    const asked = around.inventory.requests.filter(({ nodeId }) => nodeId === 'newcomer');
+    expect(asked).toMatchObject([{ autoRegister: true }]);
+  });
+
   it('MQD-003 reports the session with its activity', async () => {
     const client = await open();
     await client.connect('json+device', key.value, 'activity', { keepalive: 60 });

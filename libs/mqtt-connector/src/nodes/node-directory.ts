@@ -37,10 +37,12 @@ export class NodeDirectory {
 
   /** Registers an unknown node (manual 5.3.3.2). @throws RpcError as `resolveNode`; RpcUnavailableError. */
   async findOrRegister(tenantId: string, nodeId: string, limits: LimitValues): Promise<ResolvedNode> {
+    const registering = (): Promise<ResolvedNode> => this.ask(tenantId, nodeId, true, limits);
     try {
-      return await this.find(tenantId, nodeId);
+      return await this.known.get(nodeKey(tenantId, nodeId), registering);
     } catch (error) {
-      if (isUnknownNode(error)) return this.ask(tenantId, nodeId, true, limits);
+      // It was being looked for by somebody who does not register it.
+      if (isUnknownNode(error)) return registering();
       throw error;
     }
   }

@@ -1,16 +1,15 @@
-import type { Database } from '@orrery/core/database';
-import { BatchWriter } from '../fifos/batch-writer.js';
+import { BatchRunner, type Database } from '@orrery/core/database';
 
 /**
  * Keeps the number of subscriptions beside the FIFO: a FIFO with a TTL of 0 takes messages only while it has some, and
  * a dispatcher that takes a partition over knows by it whether it has to wait for subscriptions to come back.
  */
 export class ConsumerCounts {
-  private readonly writer: BatchWriter<number, boolean>;
+  private readonly writer: BatchRunner<number, boolean>;
 
   /** @param count subscriptions that a FIFO has at the moment of writing; undefined when another instance knows them. */
   constructor(database: Database, count: (partition: number, fifoId: number) => number | undefined) {
-    this.writer = new BatchWriter(async (fifoIds) => {
+    this.writer = new BatchRunner(async (fifoIds) => {
       const ids = [...new Set(fifoIds)];
       const existing = await database.transaction(async (manager) => {
         const rows = (await manager.query(

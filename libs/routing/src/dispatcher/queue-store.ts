@@ -1,6 +1,5 @@
 import type { Bus } from '@orrery/core/bus';
-import type { Database } from '@orrery/core/database';
-import { BatchWriter } from '../fifos/batch-writer.js';
+import { BatchRunner, type Database } from '@orrery/core/database';
 import { removeMessages } from '../fifos/queue.js';
 import type { HeldMessage, QueueReader, ReadPage } from './consumed-fifo.js';
 
@@ -24,14 +23,14 @@ interface Row {
 /** The queues of FIFOs in PostgreSQL, as a dispatcher uses them. */
 export class QueueStore implements QueueReader {
   private readonly pending = new Map<number, Set<number>>();
-  private readonly acknowledgements: BatchWriter<{ fifoId: number; seqs: readonly number[] }>;
+  private readonly acknowledgements: BatchRunner<{ fifoId: number; seqs: readonly number[] }>;
   private stopped = false;
 
   constructor(
     private readonly bus: Bus,
     private readonly database: Database,
   ) {
-    this.acknowledgements = new BatchWriter(
+    this.acknowledgements = new BatchRunner(
       async (acks) => {
         await this.remove(acks.flatMap(({ fifoId, seqs }) => seqs.map((seq) => ({ fifoId, seq }))));
         for (const { fifoId, seqs } of acks) {

@@ -1,10 +1,9 @@
 import type { Audit } from '@orrery/core/audit';
 import { type Bus, serveRpc } from '@orrery/core/bus';
-import type { Database } from '@orrery/core/database';
+import { BatchRunner, type Database } from '@orrery/core/database';
 import { ApiError, invalidParameter } from '@orrery/core/http';
 import type { Running } from '@orrery/core/service';
 import { fifoPublish } from '../contract.js';
-import { BatchWriter } from './batch-writer.js';
 import { type Arrival, enqueue } from './queue.js';
 import type { Wakes } from './wakes.js';
 
@@ -13,7 +12,7 @@ const ENVELOPE_BYTES = 4096;
 
 /** Takes messages that applications publish to a FIFO themselves (manual 16.2.1.2, MQA-011). */
 export class FifoPublishing implements Running {
-  private readonly writer: BatchWriter<Arrival, boolean>;
+  private readonly writer: BatchRunner<Arrival, boolean>;
   private served?: { drain(): Promise<void> };
 
   constructor(
@@ -22,7 +21,7 @@ export class FifoPublishing implements Running {
     audit: Audit,
     wakes: Wakes,
   ) {
-    this.writer = new BatchWriter(async (arrivals) => {
+    this.writer = new BatchRunner(async (arrivals) => {
       const done = await database.transaction((manager) => enqueue(manager, arrivals));
       for (const entry of done.dropped) audit.write(entry);
       wakes.send(done.wakes);

@@ -6,18 +6,18 @@ interface Waiting<Item, Result> {
   reject(error: unknown): void;
 }
 
-/** Writes one batch at a time: what arrives meanwhile is the next one, so that many callers share a transaction. */
-export class BatchWriter<Item, Result = void> {
+/** Runs one batch at a time: what arrives meanwhile is the next one, so that many callers share a transaction. */
+export class BatchRunner<Item, Result = void> {
   private waiting: Array<Waiting<Item, Result>> = [];
   private running?: Promise<void>;
   private began = Number.NEGATIVE_INFINITY;
 
   /**
-   * @param write answers one result per item, in their order.
+   * @param work answers one result per item, in their order; a batch that it rejects is rejected for all of its callers.
    * @param everyMs least time from one batch to the next, unless that is full: fewer transactions under load.
    */
   constructor(
-    private readonly write: (items: Item[]) => Promise<Result[]>,
+    private readonly work: (items: Item[]) => Promise<Result[]>,
     private readonly maxItems: number,
     private readonly everyMs = 0,
   ) {}
@@ -29,7 +29,7 @@ export class BatchWriter<Item, Result = void> {
     });
   }
 
-  /** Resolves when nothing is left to write. */
+  /** Resolves when nothing is left to do. */
   async idle(): Promise<void> {
     await this.running;
   }
@@ -43,7 +43,7 @@ export class BatchWriter<Item, Result = void> {
       this.began = performance.now();
       const batch = this.waiting.splice(0, this.maxItems);
       try {
-        const results = await this.write(batch.map(({ item }) => item));
+        const results = await this.work(batch.map(({ item }) => item));
         batch.forEach(({ resolve }, i) => resolve(results[i]!));
       } catch (error) {
         for (const { reject } of batch) reject(error);
