@@ -2,10 +2,14 @@ import { DEVICE_ID, type EntryItem } from '../messages/index.js';
 import type { SpanAttributes } from '../telemetry/index.js';
 
 /** What the spans of messages and events say of them, by their headers. A source that is no device may be any text. */
-export function describeMessage({ tenantId, id, type, key, deviceId = key }: Record<string, unknown>): SpanAttributes {
+export function describeMessage(header: Record<string, unknown>): SpanAttributes {
+  const { tenantId, stored, type, key, deviceId = key } = header;
+  const { id, cause } = { ...header, ...(stored as { id?: unknown; cause?: unknown } | undefined) };
   return {
     ...(typeof tenantId === 'string' ? { 'orrery.tenant.id': tenantId } : {}),
     ...(typeof id === 'string' ? { 'messaging.message.id': id } : {}),
+    // Of the message that a rule has made the event of.
+    ...(typeof cause === 'string' ? { 'orrery.event.cause': cause } : {}),
     ...(typeof type === 'string' ? { 'orrery.event.type': type } : {}),
     ...(typeof deviceId === 'string' && DEVICE_ID.test(deviceId) ? { 'orrery.device.id': deviceId } : {}),
   };
