@@ -235,13 +235,27 @@ export async function removeMessages(
   await manager.query('SELECT FROM fifos WHERE id = ANY($1::int[]) ORDER BY id FOR UPDATE', [
     [...new Set(messages.map((message) => message.fifoId))],
   ]);
+  const ranges = rangesOf(messages);
   await manager.query(
     `WITH gone AS (
-       DELETE FROM fifo_messages m USING unnest($1::int[], $2::bigint[]) AS v(fifo_id, seq)
-       WHERE m.fifo_id = v.fifo_id AND m.seq = v.seq RETURNING m.fifo_id, m.size)
+       DELETE FROM fifo_messages m USING unnest($1::int[], $2::bigint[], $3::bigint[]) AS v(fifo_id, first, last)
+       WHERE m.fifo_id = v.fifo_id AND m.seq BETWEEN v.first AND v.last RETURNING m.fifo_id, m.size)
      UPDATE fifos f SET messages = f.messages - g.messages, bytes = f.bytes - g.bytes,
-       unconsumed_since = CASE WHEN NOT $3 THEN f.unconsumed_since WHEN f.messages > g.messages THEN now() END
+       unconsumed_since = CASE WHEN NOT $4 THEN f.unconsumed_since WHEN f.messages > g.messages THEN now() END
      FROM (SELECT fifo_id, count(*) AS messages, sum(size) AS bytes FROM gone GROUP BY fifo_id) g WHERE f.id = g.fifo_id`,
-    [messages.map((message) => message.fifoId), messages.map((message) => message.seq), consumed],
+    [ranges.map(({ fifoId }) => fifoId), ranges.map(({ first }) => first), ranges.map(({ last }) => last), consumed],
   );
+}
+
+/** Numbers without a gap as one range: PostgreSQL looks for many single ones by reading the whole table. */
+function rangesOf(
+  messages: ReadonlyArray<{ fifoId: number; seq: number }>,
+): Array<{ fifoId: number; first: number; last: number }> {
+  const ranges: Array<{ fifoId: number; first: number; last: number }> = [];
+  for (const { fifoId, seq } of messages.toSorted((a, b) => a.fifoId - b.fifoId || a.seq - b.seq)) {
+    const range = ranges.at(-1);
+    if (range?.fifoId === fifoId && seq <= range.last + 1) range.last = seq;
+    else ranges.push({ fifoId, first: seq, last: seq });
+  }
+  return ranges;
 }
