@@ -139,7 +139,7 @@ describe('a trace', () => {
   it('shows the whole way of a message that its device has asked to be traced', async () => {
     const { traceId, spanId, traceparent } = newTrace();
     await publish(device, traceparent, { temp: 99, [SECRET]: SECRET });
-    await eventually(() => pushes.length >= 2 && fifo.length >= 1);
+    await eventually(() => pushes.length >= 2 && fifo.length >= 1, 30_000);
     const tree = [
       'caller > mqtt-connector: mqtt publish',
       'event-processing: event-processing process > routing: routing process EVENTS',
@@ -153,8 +153,10 @@ describe('a trace', () => {
       'routing: routing process > routing: deliver httpPush',
       'routing: routing process > routing: deliver httpPush',
     ];
-    await eventually(() => tree.every((line) => treeOf(traceId).includes(line)));
-    expect(treeOf(traceId)).toEqual(expect.arrayContaining(tree));
+    // Some names are there twice.
+    const shown = (): string[] => treeOf(traceId).filter((line) => tree.includes(line));
+    await eventually(() => shown().length >= tree.length, 30_000);
+    expect(shown()).toEqual(tree);
     const spans = spansOf(traceId);
     const find = (name: string): CollectedSpan => spans.find((span) => span.name === name)!;
     expect(find('mqtt publish')).toMatchObject({ parent: spanId, kind: 4 });
@@ -178,7 +180,7 @@ describe('a trace', () => {
     expect(spans.every(({ failed }) => !failed)).toBe(true);
     for (const text of collector.received)
       for (const secret of [SECRET, key, hookUrl]) expect(text.includes(secret)).toBe(false);
-  }, 60_000);
+  }, 120_000);
 
   it('is passed on, and not recorded, when nobody samples it, and ends where it is none', async () => {
     const { traceId, traceparent: unsampled } = newTrace('00');
