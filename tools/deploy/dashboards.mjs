@@ -32,6 +32,27 @@ const DASHBOARDS = [
             queries: [[`sum by (mode) (${of('orrery_mqtt_sessions')})`, '{{mode}}']],
           },
           {
+            title: 'Time until a PUBACK, p50 and p99',
+            unit: 's',
+            about: 'From reading a publication to writing its answer.',
+            queries: [
+              [`histogram_quantile(0.5, ${rate('orrery_mqtt_puback_seconds_bucket', 'le')})`, 'p50'],
+              [`histogram_quantile(0.99, ${rate('orrery_mqtt_puback_seconds_bucket', 'le')})`, 'p99'],
+            ],
+          },
+          {
+            title: 'Over a limit',
+            unit: 'cps',
+            about: 'Publications and subscriptions of MQTT clients.',
+            queries: [[rate('orrery_mqtt_limited_total', 'limit'), '{{limit}}']],
+          },
+          {
+            title: 'What clients do wrong',
+            unit: 'cps',
+            about: 'As the audit logs of their tenants tell it.',
+            queries: [[rate('orrery_mqtt_problems_total', 'type'), '{{type}}']],
+          },
+          {
             title: 'Messages acknowledged by the bus',
             unit: 'cps',
             about: 'A PUBACK or an HTTP 2xx follows.',
@@ -160,6 +181,166 @@ const DASHBOARDS = [
             title: 'Messages set aside',
             unit: 'short',
             queries: [[`sum by (reader) (increase(${of('orrery_reader_dead_total')}[5m]))`, '{{reader}}']],
+          },
+        ],
+      },
+    ],
+  },
+  {
+    uid: 'orrery-effects',
+    title: 'Orrery: rules, FIFOs, deliveries, stages, searches',
+    rows: [
+      {
+        title: 'Rules',
+        panels: [
+          {
+            title: 'Evaluations',
+            unit: 'cps',
+            queries: [[`sum(rate(${of('orrery_rules_evaluations_total')}${RATE}))`, 'evaluations']],
+          },
+          {
+            title: 'Time of evaluation of a batch, p50 and p99',
+            unit: 's',
+            about: 'Without the database.',
+            queries: [
+              [`histogram_quantile(0.5, ${rate('orrery_rules_evaluation_seconds_bucket', 'le')})`, 'p50'],
+              [`histogram_quantile(0.99, ${rate('orrery_rules_evaluation_seconds_bucket', 'le')})`, 'p99'],
+            ],
+          },
+          {
+            title: 'Events of rules, and failures',
+            unit: 'cps',
+            queries: [
+              [rate('orrery_rules_firings_total', 'type'), '{{type}}'],
+              [`sum(rate(${of('orrery_rules_failures_total')}${RATE}))`, 'failures'],
+            ],
+          },
+        ],
+      },
+      {
+        title: 'FIFOs',
+        panels: [
+          {
+            title: 'Messages in and out',
+            unit: 'cps',
+            queries: [[rate('orrery_fifo_messages_total', 'outcome'), '{{outcome}}']],
+          },
+          {
+            title: 'Messages in all FIFOs',
+            unit: 'short',
+            queries: [[`max(${of('orrery_fifo_waiting_messages')})`, 'messages']],
+          },
+          {
+            title: 'Bytes in all FIFOs',
+            unit: 'bytes',
+            queries: [[`max(${of('orrery_fifo_waiting_bytes')})`, 'bytes']],
+          },
+        ],
+      },
+      {
+        title: 'Deliveries: webhooks, Event Hubs, e-mail, SMS',
+        panels: [
+          {
+            title: 'Attempts',
+            unit: 'cps',
+            about: 'An HTTP 2xx is a success; others are tried again or given up.',
+            queries: [[rate('orrery_push_attempts_total', 'kind, result'), '{{kind}} {{result}}']],
+          },
+          {
+            title: 'Time of an attempt, p50 and p99',
+            unit: 's',
+            queries: [
+              [quantile(0.5, 'orrery_push_seconds', 'kind'), '{{kind}} p50'],
+              [quantile(0.99, 'orrery_push_seconds', 'kind'), '{{kind}} p99'],
+            ],
+          },
+          {
+            title: 'Waiting',
+            unit: 'short',
+            queries: [[most('orrery_push_waiting', 'queue, state'), '{{queue}} {{state}}']],
+          },
+          {
+            title: 'Dropped, because too many wait',
+            unit: 'short',
+            queries: [[`sum by (queue) (increase(${of('orrery_push_dropped_total')}[15m]))`, '{{queue}}']],
+          },
+        ],
+      },
+      {
+        title: 'Decoders and pipelines',
+        panels: [
+          {
+            title: 'Messages at the decoder',
+            unit: 'cps',
+            queries: [[rate('orrery_decoder_messages_total', 'outcome'), '{{outcome}}']],
+          },
+          {
+            title: 'Time of decoding up to 50 messages, p50 and p99',
+            unit: 's',
+            queries: [
+              [`histogram_quantile(0.5, ${rate('orrery_decoder_seconds_bucket', 'le')})`, 'p50'],
+              [`histogram_quantile(0.99, ${rate('orrery_decoder_seconds_bucket', 'le')})`, 'p99'],
+            ],
+          },
+          {
+            title: 'Messages at pipelines',
+            unit: 'cps',
+            queries: [[rate('orrery_pipeline_messages_total', 'outcome'), '{{outcome}}']],
+          },
+          {
+            title: 'Time of the steps of a pipeline, p50 and p99',
+            unit: 's',
+            queries: [
+              [`histogram_quantile(0.5, ${rate('orrery_pipeline_seconds_bucket', 'le')})`, 'p50'],
+              [`histogram_quantile(0.99, ${rate('orrery_pipeline_seconds_bucket', 'le')})`, 'p99'],
+            ],
+          },
+          {
+            title: 'Messages that wait for a pipeline',
+            unit: 'short',
+            queries: [[`max(${of('orrery_pipeline_waiting_messages')})`, 'messages']],
+          },
+        ],
+      },
+      {
+        title: 'Searches',
+        panels: [
+          {
+            title: 'Searches',
+            unit: 'reqps',
+            queries: [[rate('orrery_search_seconds_count', 'outcome'), '{{outcome}}']],
+          },
+          {
+            title: 'Time of searches, p50 and p99',
+            unit: 's',
+            queries: [
+              [quantile(0.5, 'orrery_search_seconds', 'outcome'), '{{outcome}} p50'],
+              [quantile(0.99, 'orrery_search_seconds', 'outcome'), '{{outcome}} p99'],
+            ],
+          },
+          {
+            title: 'Documents given to the index at once, p50 and p99',
+            unit: 'short',
+            queries: [
+              [`histogram_quantile(0.5, ${rate('orrery_search_index_documents_bucket', 'le')})`, 'p50'],
+              [`histogram_quantile(0.99, ${rate('orrery_search_index_documents_bucket', 'le')})`, 'p99'],
+            ],
+          },
+          {
+            title: 'Time of indexing them, p50 and p99',
+            unit: 's',
+            queries: [
+              [`histogram_quantile(0.5, ${rate('orrery_search_index_seconds_bucket', 'le')})`, 'p50'],
+              [`histogram_quantile(0.99, ${rate('orrery_search_index_seconds_bucket', 'le')})`, 'p99'],
+            ],
+          },
+          {
+            title: 'Refused documents, and failures of the index',
+            unit: 'cps',
+            queries: [
+              [`sum(rate(${of('orrery_search_refused_total')}${RATE}))`, 'refused'],
+              [`sum(rate(${of('orrery_search_index_failures_total')}${RATE}))`, 'failures'],
+            ],
           },
         ],
       },

@@ -27,6 +27,7 @@ import { FifosController } from './fifos/fifos.controller.js';
 import { FifosService } from './fifos/fifos.service.js';
 import { FifoPublishing } from './fifos/publishing.js';
 import { Wakes } from './fifos/wakes.js';
+import { measuringQueues } from './metrics.js';
 import { ActionPolicies1700000510000, Fifos1700000500000 } from './migrations.js';
 import { Router } from './routing/router.js';
 import { suspendUnconsumed } from './routing/suspensions.js';
@@ -112,7 +113,13 @@ export const routing: Service = {
       running: [
         // They end in the reverse order: the router, before what it wakes.
         ...(roles.worker
-          ? [repeated, dispatcher, sender, new Router(bus, database, audit, policies, wakes, sender)]
+          ? [
+              measuringQueues(database),
+              repeated,
+              dispatcher,
+              sender,
+              new Router(bus, database, audit, policies, wakes, sender),
+            ]
           : []),
         answering,
         new JourneyAnswers(bus, 'routing', (question) => journeySteps(database, question)),

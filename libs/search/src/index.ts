@@ -9,11 +9,11 @@ import { FieldRegistry } from './fields/index.js';
 import { Indexer } from './indexing/indexer.js';
 import { journeySteps } from './indexing/journey.js';
 import { messagesReader } from './indexing/messages.reader.js';
+import { measured } from './metrics.js';
 import { migrations } from './migrations.js';
 import { Reindexer } from './reindexing/reindexer.js';
 import { ReindexingController } from './reindexing/reindexing.controller.js';
 import { ReindexingService } from './reindexing/reindexing.service.js';
-import type { SearchEngine } from './search-engine.js';
 import { ComputeTime } from './searches/compute-time.js';
 import { SearchesController } from './searches/searches.controller.js';
 import { SearchesService } from './searches/searches.service.js';
@@ -28,15 +28,17 @@ export const search: Service = {
   build({ bus, database, apiKeys, audit, rateLimits, jobs, config, logger, roles }) {
     const registry = new FieldRegistry(bus, apiKeys, database);
     const client = config.ELASTICSEARCH_URL ? elasticsearchClient(config.ELASTICSEARCH_URL) : undefined;
-    const engine: SearchEngine = client
-      ? new ElasticsearchEngine({
-          client,
-          index: config.ORRERY_SEARCH_INDEX,
-          shards: config.ORRERY_SEARCH_SHARDS,
-          registry,
-          logger,
-        })
-      : new EmbeddedEngine(database);
+    const engine = measured(
+      client
+        ? new ElasticsearchEngine({
+            client,
+            index: config.ORRERY_SEARCH_INDEX,
+            shards: config.ORRERY_SEARCH_SHARDS,
+            registry,
+            logger,
+          })
+        : new EmbeddedEngine(database),
+    );
     const indexer = new Indexer(registry, engine, audit);
     const reader = messagesReader(bus, database, indexer);
     const reindexer = new Reindexer(bus, database, indexer, logger);

@@ -114,6 +114,9 @@ export class PartitionReader {
       batchSeconds: metrics.readBatchSeconds.labels(name),
       failures: metrics.failedBatches.labels(name),
     };
+    // The first one is an increase only if there was a 0 before.
+    this.counted.failures.inc(0);
+    metrics.deadMessages.inc({ reader: name }, 0);
     this.leases = new LeaseManager(bus, options.name, bus.partitions, {
       acquired: (partition, epoch) => {
         this.won.set(partition, epoch);

@@ -35,6 +35,7 @@ export class Jobs {
 
   async repeat(job: RepeatedJob): Promise<void> {
     const name = job.name.replaceAll(':', '-');
+    metrics.jobRuns.inc({ job: job.name, outcome: 'failed' }, 0);
     const queue = new Queue(name, { connection: this.connection, prefix: 'orrery' });
     this.queues.push(queue);
     const worker = new Worker(

@@ -26,6 +26,7 @@ export class WokenWork {
 
   constructor(private readonly options: WokenWorkOptions) {
     this.done = metrics.jobRuns.labels({ job: options.name, outcome: 'done' });
+    metrics.jobRuns.inc({ job: options.name, outcome: 'failed' }, 0);
   }
 
   /** Also begins it: what came while nobody was there waits. */

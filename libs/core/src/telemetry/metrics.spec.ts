@@ -8,7 +8,7 @@ import {
   PartitionReader,
 } from '../bus/index.js';
 import type { Service } from '../service/index.js';
-import { type Backend, eventually, startBackend, type TestPlatform } from '../testing/index.js';
+import { type Backend, eventually, sampled, samplesOf, startBackend, type TestPlatform } from '../testing/index.js';
 import { onScrape, scrape } from './index.js';
 
 const schema: Schema = { name: 'measured', entities: [], migrations: [] };
@@ -34,21 +34,18 @@ afterAll(async () => {
   await backend.stop();
 });
 
-/** Values of a metric by its labels, as Prometheus gets them. */
-async function scraped(name: string): Promise<Record<string, number>> {
-  const response = await fetch(`${platform.url}/metrics`);
-  expect(response.status).toBe(200);
-  const lines = (await response.text())
-    .split('\n')
-    .filter((line) => line.startsWith(`${name}{`) || line.startsWith(`${name} `));
-  return Object.fromEntries(
-    lines.map((line) => [
-      line.slice(name.length, line.lastIndexOf(' ')),
-      Number(line.slice(line.lastIndexOf(' ') + 1)),
-    ]),
+/** @param labels as `name=value`, separated by commas. */
+const value = async (name: string, labels = ''): Promise<number | undefined> =>
+  sampled(
+    await samplesOf(platform.url),
+    name,
+    Object.fromEntries(
+      labels
+        .split(',')
+        .filter(Boolean)
+        .map((each) => each.split('=') as [string, string]),
+    ),
   );
-}
-const value = async (name: string, labels: string): Promise<number | undefined> => (await scraped(name))[`{${labels}}`];
 const message = JSON.stringify({ tenantId: 'acme' });
 
 describe('metrics of a reader', () => {
@@ -63,7 +60,7 @@ describe('metrics of a reader', () => {
     });
     await reader.start();
     const publisher = new PackingPublisher(bus, 'READY');
-    const at = (partition: number): string => `reader="behind",stream="READY",partition="${partition}"`;
+    const at = (partition: number): string => `reader=behind,stream=READY,partition=${partition}`;
     await eventually(async () => (await value('orrery_reader_lag_entries', at(1))) === 0);
     expect(await value('orrery_reader_lag_seconds', at(1))).toBe(0);
 
@@ -71,8 +68,8 @@ describe('metrics of a reader', () => {
     await eventually(async () => (await value('orrery_reader_lag_entries', at(1))) === 5);
     const before = await value('orrery_reader_lag_seconds', at(1));
     await eventually(async () => (await value('orrery_reader_lag_seconds', at(1)))! > before!);
-    expect(await value('orrery_stream_oldest_seconds', 'stream="READY",partition="1"')).toBeGreaterThan(before!);
-    expect(await value('orrery_stream_fill_ratio', 'stream="READY",partition="1"')).toBeGreaterThan(0);
+    expect(await value('orrery_stream_oldest_seconds', 'stream=READY,partition=1')).toBeGreaterThan(before!);
+    expect(await value('orrery_stream_fill_ratio', 'stream=READY,partition=1')).toBeGreaterThan(0);
     // The other partition is not behind.
     expect(await value('orrery_reader_lag_entries', at(0))).toBe(0);
     expect(await value('orrery_reader_lag_seconds', at(0))).toBe(0);
@@ -80,9 +77,9 @@ describe('metrics of a reader', () => {
     open();
     await eventually(async () => (await value('orrery_reader_lag_entries', at(1))) === 0);
     expect(await value('orrery_reader_lag_seconds', at(1))).toBe(0);
-    expect(await value('orrery_reader_messages_total', 'reader="behind"')).toBe(5);
-    expect(await value('orrery_reader_batch_messages_sum', 'reader="behind"')).toBe(5);
-    expect(await value('orrery_bus_ack_seconds_count', 'stream="READY"')).toBeGreaterThanOrEqual(5);
+    expect(await value('orrery_reader_messages_total', 'reader=behind')).toBe(5);
+    expect(await value('orrery_reader_batch_messages_sum', 'reader=behind')).toBe(5);
+    expect(await value('orrery_bus_ack_seconds_count', 'stream=READY')).toBeGreaterThanOrEqual(5);
 
     // Another instance owns the partitions now: this one says nothing of them any more.
     await reader.stop();
@@ -100,7 +97,7 @@ describe('metrics of a reader', () => {
     await failing.start();
     const publisher = new PackingPublisher(bus, 'EVENTS');
     await publisher.publish(0, message, '{}');
-    await eventually(async () => ((await value('orrery_reader_failures_total', 'reader="failing"')) ?? 0) > 1);
+    await eventually(async () => ((await value('orrery_reader_failures_total', 'reader=failing')) ?? 0) > 1);
     await failing.stop();
     for (let i = 0; i < 3; i++) await publisher.publish(0, message, '{}');
 
@@ -108,7 +105,7 @@ describe('metrics of a reader', () => {
     const gate = new Promise<void>((resolve) => (open = resolve));
     const again = new PartitionReader(bus, { name: 'failing', streams: ['EVENTS'], database, handle: () => gate });
     await again.start();
-    const labels = 'reader="failing",stream="EVENTS",partition="0"';
+    const labels = 'reader=failing,stream=EVENTS,partition=0';
     await eventually(async () => (await value('orrery_reader_lag_entries', labels)) === 4);
     open();
     await eventually(async () => (await value('orrery_reader_lag_entries', labels)) === 0);
@@ -125,21 +122,21 @@ describe('metrics of the bus', () => {
     const large = 'x'.repeat(400_000);
     const published = [0, 1, 2, 3].map(() => publisher.publish(0, '{}', large, 3000).catch(() => 'refused'));
     expect(await Promise.all(published)).toContain('refused');
-    expect(await value('orrery_bus_refused_total', 'stream="DECODE",reason="too_large"')).toBe(1);
-    expect(await value('orrery_bus_refused_total', 'stream="DECODE",reason="timeout"')).toBeGreaterThan(0);
-    expect(await value('orrery_bus_publish_retries_total', 'stream="DECODE",reason="full"')).toBeGreaterThan(0);
+    expect(await value('orrery_bus_refused_total', 'stream=DECODE,reason=too_large')).toBe(1);
+    expect(await value('orrery_bus_refused_total', 'stream=DECODE,reason=timeout')).toBeGreaterThan(0);
+    expect(await value('orrery_bus_publish_retries_total', 'stream=DECODE,reason=full')).toBeGreaterThan(0);
     await publisher.close();
     await expect(publisher.publish(0, '{}', '{}')).rejects.toThrow(/shutting down/);
-    expect(await value('orrery_bus_refused_total', 'stream="DECODE",reason="closing"')).toBe(1);
+    expect(await value('orrery_bus_refused_total', 'stream=DECODE,reason=closing')).toBe(1);
   });
 
   it('count what an instance gets and gives back', async () => {
     const leases = new LeaseManager(bus, 'measured-leases', 2, { acquired: () => undefined, lost: () => undefined });
     await leases.start();
-    expect(await value('orrery_lease_changes_total', 'leases="measured-leases",change="acquired"')).toBe(2);
+    expect(await value('orrery_lease_changes_total', 'leases=measured-leases,change=acquired')).toBe(2);
     leases.forget(0);
     leases.forget(0);
-    expect(await value('orrery_lease_changes_total', 'leases="measured-leases",change="lost"')).toBe(1);
+    expect(await value('orrery_lease_changes_total', 'leases=measured-leases,change=lost')).toBe(1);
     await leases.stop();
   });
 });
@@ -151,11 +148,11 @@ describe('metrics of a schema', () => {
     await backend.query(`INSERT INTO measured.outbox (subject, header, body) VALUES ('nowhere.0', '{}', '{}')`);
     const relay = new OutboxRelay(await backend.bus(), small);
     await relay.start();
-    await eventually(async () => (await value('orrery_outbox_rows', 'schema="measured"')) === 1);
-    await eventually(async () => (await value('orrery_outbox_oldest_seconds', 'schema="measured"'))! > 0);
+    await eventually(async () => (await value('orrery_outbox_rows', 'schema=measured')) === 1);
+    await eventually(async () => (await value('orrery_outbox_oldest_seconds', 'schema=measured'))! > 0);
     await backend.query('DELETE FROM measured.outbox');
-    await eventually(async () => (await value('orrery_outbox_rows', 'schema="measured"')) === 0);
-    expect(await value('orrery_outbox_oldest_seconds', 'schema="measured"')).toBe(0);
+    await eventually(async () => (await value('orrery_outbox_rows', 'schema=measured')) === 0);
+    expect(await value('orrery_outbox_oldest_seconds', 'schema=measured')).toBe(0);
     await relay.stop();
 
     let open!: () => void;
@@ -168,11 +165,11 @@ describe('metrics of a schema', () => {
     const held = [0, 1].map(() => small.transaction(hold));
     await eventually(() => begun === 2);
     const waiting = small.query('SELECT 1');
-    await eventually(async () => (await value('orrery_database_waiting', 'schema="measured"')) === 1);
-    expect(await value('orrery_database_connections', 'schema="measured",state="used"')).toBeGreaterThanOrEqual(2);
+    await eventually(async () => (await value('orrery_database_waiting', 'schema=measured')) === 1);
+    expect(await value('orrery_database_connections', 'schema=measured,state=used')).toBeGreaterThanOrEqual(2);
     open();
     await Promise.all([...held, waiting]);
-    await eventually(async () => (await value('orrery_database_waiting', 'schema="measured"')) === 0);
+    await eventually(async () => (await value('orrery_database_waiting', 'schema=measured')) === 0);
     await small.close();
   });
 });
@@ -180,7 +177,7 @@ describe('metrics of a schema', () => {
 describe('a scrape', () => {
   it('answers although a part of the process does not', async () => {
     const ends = [onScrape(() => new Promise(() => undefined)), onScrape(() => Promise.reject(new Error('down')))];
-    await eventually(async () => (await scraped('orrery_bus_partitions'))[''] === 2);
+    await eventually(async () => (await value('orrery_bus_partitions')) === 2);
     for (const end of ends) end();
   });
 

@@ -13,7 +13,7 @@ const registers = [registry];
 /** Upper bounds of times, in seconds. */
 const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
 /** Upper bounds of how many something is done for at once. */
-const COUNTS = [1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000];
+export const COUNTS = [1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000];
 
 /** What only grows; its name ends in `_total`. */
 export const counter = <Label extends string = never>(
@@ -112,7 +112,6 @@ export const metrics = {
   ]),
   poolWaiting: scrapedGauge('orrery_database_waiting', 'Who waits for a connection to PostgreSQL', ['schema']),
   jobRuns: counter('orrery_job_runs_total', 'Runs of repeated work; outcome: done, failed', ['job', 'outcome']),
-  sessions: gauge('orrery_mqtt_sessions', 'Open MQTT sessions', ['mode']),
   httpSeconds: histogram('orrery_http_request_seconds', 'Time of REST requests', ['method', 'route', 'status']),
   traceSpans: counter(
     'orrery_trace_spans_total',

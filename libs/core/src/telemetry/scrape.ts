@@ -10,7 +10,7 @@ const MEASURE_MS = 2000;
 const FRESH_MS = 1000;
 
 const measures = new Set<Measure>();
-let measuring: Promise<void> | undefined;
+let underWay: Promise<void> | undefined;
 let measuredAt = 0;
 
 /** Measures at each scrape. @returns ends it. */
@@ -39,6 +39,15 @@ async function measureAll(): Promise<void> {
 /** The metrics of this process, in Prometheus' text format. */
 export async function scrape(): Promise<string> {
   if (measuredAt === 0 || performance.now() - measuredAt > FRESH_MS)
-    await (measuring ??= measureAll().finally(() => (measuring = undefined)));
+    await (underWay ??= measureAll().finally(() => (underWay = undefined)));
   return registry.metrics();
+}
+
+/** Measures at each scrape as long as a service runs. */
+export function measuring(measure: Measure): { start(): Promise<void>; stop(): Promise<void> } {
+  let end: (() => void) | undefined;
+  return {
+    start: async () => void (end = onScrape(measure)),
+    stop: async () => end?.(),
+  };
 }

@@ -8,6 +8,7 @@ import type { EntityManager } from 'typeorm';
 import { DefinitionFault } from '../decoders/compiled-decoder.js';
 import type { DecodingEngine, DecodingJob } from '../decoders/decoding-engine.js';
 import { DecodingError } from '../decoding.js';
+import { decoderMetrics } from '../metrics.js';
 import { decodedMessages, type Outgoing } from './decoded-message.js';
 import { DecoderCache, type FindDecoder, type UsableDecoder } from './decoder-cache.js';
 
@@ -60,6 +61,7 @@ export class DecodingStage implements Running {
 
   private async handle(items: ReadItem[], manager: EntityManager): Promise<AfterCommit> {
     const failures: AuditEntry[] = [];
+    let passed = 0;
     const headers = items.map(({ header }) => JSON.parse(header) as MessageHeader);
     const find = await this.decoders.of(manager, new Set(headers.map(({ tenantId }) => tenantId)));
     let pending = new Map<number, Outgoing[]>();
@@ -72,7 +74,10 @@ export class DecodingStage implements Running {
     for (let from = 0; from < items.length; from += SLICE) {
       const slice = items.slice(from, from + SLICE);
       const arrivals = await Promise.all(slice.map((item, i) => arrivalOf(item, headers[from + i]!, find)));
+      for (const { decoder } of arrivals) if (!decoder) passed++;
+      const end = decoderMetrics.seconds.startTimer();
       const outgoing = await keptAlive(manager, () => this.decode(arrivals, failures));
+      end();
       for (const [i, { partition }] of arrivals.entries())
         for (const message of outgoing[i]!) {
           const messages = pending.get(partition);
@@ -83,7 +88,12 @@ export class DecodingStage implements Running {
       if (characters > MAX_PENDING) await handOn();
     }
     await handOn();
-    return () => failures.forEach((entry) => this.audit.write(entry));
+    return () => {
+      decoderMetrics.messages.inc({ outcome: 'passed' }, passed);
+      decoderMetrics.messages.inc({ outcome: 'failed' }, failures.length);
+      decoderMetrics.messages.inc({ outcome: 'decoded' }, items.length - failures.length - passed);
+      failures.forEach((entry) => this.audit.write(entry));
+    };
   }
 
   /** What goes on in place of each message: the message itself when it cannot be decoded. */

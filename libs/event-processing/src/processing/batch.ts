@@ -65,6 +65,8 @@ export interface Emitted {
 /** One batch of messages on its way through the rules: its clock, its events, and what went wrong. */
 export class Batch {
   readonly timestamp: string;
+  /** What was done, for metrics. */
+  readonly counts = { evaluations: 0, failures: 0, evaluatedMs: 0, firings: new Map<string, number>() };
   private readonly failed = new Map<string, AuditEntry>();
   private emitted: Emitted[] = [];
   private touched = performance.now();
@@ -84,6 +86,7 @@ export class Batch {
 
   /** @returns undefined when the logic fails, of which the audit log is told. */
   evaluate(rule: CompiledRule, logic: RuleLogic, incoming: Incoming, state: unknown = null): unknown {
+    this.counts.evaluations++;
     const { context } = incoming;
     const scope: Scope = { context: (key) => context.get(key), state, now: this.now };
     try {
@@ -96,6 +99,7 @@ export class Batch {
   }
 
   fail(rule: CompiledRule, { tenantId, header }: Incoming, reason: string): void {
+    this.counts.failures++;
     if (this.failed.has(rule.id)) return;
     this.failed.set(rule.id, {
       tenantId,
@@ -107,6 +111,11 @@ export class Batch {
       ...(header.deviceId === undefined ? {} : { source: { deviceId: header.deviceId } }),
       content: { ruleId: rule.id, messageId: header.id, streamId: header.streamId },
     });
+  }
+
+  /** What has been done since then was evaluation. @param began on the monotonic clock. */
+  evaluatedSince(began: number): void {
+    this.counts.evaluatedMs += performance.now() - began;
   }
 
   /** True when it is time to `breathe`. */
@@ -122,6 +131,7 @@ export class Batch {
 
   /** @param body writes the routed shape of the event, as JSON text. */
   async emit(incoming: Incoming, type: string, rules: Record<string, unknown>, body: () => string): Promise<void> {
+    this.counts.firings.set(type, (this.counts.firings.get(type) ?? 0) + 1);
     this.emitted.push({ incoming, type, rules, body });
     if (this.emitted.length >= MAX_EMITTED) await this.flush();
   }

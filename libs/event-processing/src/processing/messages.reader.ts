@@ -6,12 +6,20 @@ import type { Logger } from '@orrery/core/telemetry';
 import type { EntityManager } from 'typeorm';
 import { ContextCache } from '../contexts/context-cache.js';
 import { RULES_READER } from '../contract.js';
+import { ruleMetrics } from '../metrics.js';
 import { versionsOf } from '../versions.js';
 import { Batch, Incoming } from './batch.js';
 import { DatabaseEffects } from './database-effects.js';
 import { processSimpleEvents } from './simple-events.js';
 import { processStates } from './state-changes.js';
 import { RuleCache, type TenantRules } from './tenant-rules.js';
+
+function count({ evaluations, failures, evaluatedMs, firings }: Batch['counts']): void {
+  ruleMetrics.evaluations.inc(evaluations);
+  ruleMetrics.failures.inc(failures);
+  ruleMetrics.evaluationSeconds.observe(evaluatedMs / 1000);
+  for (const [type, fired] of firings) ruleMetrics.firings.inc({ type }, fired);
+}
 
 /** Applies rules to data messages: guards, states and events are written in the transaction that moves the positions. */
 export function messagesReader(bus: Bus, database: Database, audit: Audit, logger: Logger): PartitionReader {
@@ -50,9 +58,15 @@ export function messagesReader(bus: Bus, database: Database, audit: Audit, logge
       await processSimpleEvents(batch);
       await processStates(batch);
       await batch.flush();
-      const { failures } = batch;
-      if (!effects.written && failures.length === 0) return NO_EFFECT;
-      return () => failures.forEach((entry) => audit.write(entry));
+      const { failures, counts } = batch;
+      if (!effects.written && failures.length === 0) {
+        count(counts);
+        return NO_EFFECT;
+      }
+      return () => {
+        count(counts);
+        failures.forEach((entry) => audit.write(entry));
+      };
     },
   });
 }

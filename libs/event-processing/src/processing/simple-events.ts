@@ -34,12 +34,14 @@ export interface Guard {
 export async function processSimpleEvents(batch: Batch): Promise<void> {
   const contexts: FiringContexts = new Map();
   for (const incoming of batch.messages) {
+    const began = performance.now();
     for (const matching of incoming.rules.matching) {
       if (!isTrue(batch.evaluate(matching, matching.predicate, incoming))) continue;
       for (const firing of matching.firing)
         if (firing.guard) addMatch(contexts, firing, { incoming, matching });
         else await fire(batch, firing, { incoming, matching });
     }
+    batch.evaluatedSince(began);
     if (batch.isLong) await batch.breathe();
   }
   await fireGuarded(batch, contexts);

@@ -57,6 +57,7 @@ export async function processStates(batch: Batch): Promise<void> {
 async function keysOf(batch: Batch): Promise<StateKey[]> {
   const keys = new Map<CompiledStateRule, Map<string, StateKey>>();
   for (const incoming of batch.messages) {
+    const began = performance.now();
     for (const rule of incoming.rules.states) {
       if (rule.filter && !isTrue(batch.evaluate(rule, rule.filter, incoming))) continue;
       const value = rule.key(incoming.message);
@@ -68,6 +69,7 @@ async function keysOf(batch: Batch): Promise<StateKey[]> {
       if (known) known.messages.push(incoming);
       else ofRule.set(key, { tenantId: incoming.tenantId, rule, key, digest: digestOf(key), messages: [incoming] });
     }
+    batch.evaluatedSince(began);
     if (batch.isLong) await batch.breathe();
   }
   return [...keys.values()].flatMap((ofRule) => [...ofRule.values()]);
@@ -79,7 +81,9 @@ async function compute(batch: Batch, stateKey: StateKey, before: State | null): 
   const transitions: Transition[] = [];
   let state = before;
   for (const incoming of stateKey.messages) {
+    const began = performance.now();
     const next = batch.evaluate(rule, rule.next, incoming, state);
+    batch.evaluatedSince(began);
     if (batch.isLong) await batch.breathe();
     if (!isPrimitive(next) || next === state) continue;
     if (typeof next === 'string' && next.length > MAX_STATE_LENGTH) {

@@ -3,7 +3,7 @@ import type { Audit } from '@orrery/core/audit';
 import type { Role } from '@orrery/core/auth';
 import type { Bus } from '@orrery/core/bus';
 import type { SharedCounters } from '@orrery/core/limits';
-import { metrics } from '@orrery/core/telemetry';
+import { mqttMetrics } from '../metrics.js';
 import type { DataPublisher } from '../data/data-publisher.js';
 import { APPLICATION_LIMITS } from '../limits/mode-limits.js';
 import { Traffic } from '../limits/traffic.js';
@@ -48,9 +48,9 @@ export class ApplicationMode implements Mode {
     );
     const traffic = new Traffic(this.limits, this.counters, credentials, audit);
     const session = new ApplicationSession(connection, packet, credentials, audit, traffic, this.tools);
-    metrics.sessions.inc({ mode: 'application' });
+    mqttMetrics.sessions.inc({ mode: 'application' });
     connection.onEnd((ending) => {
-      metrics.sessions.dec({ mode: 'application' });
+      mqttMetrics.sessions.dec({ mode: 'application' });
       session.end();
       audit.info('disconnected', `Disconnected: ${ending.description}`);
     });

@@ -4,8 +4,8 @@ import type { Audit } from '@orrery/core/audit';
 import type { Role } from '@orrery/core/auth';
 import type { Bus } from '@orrery/core/bus';
 import type { SharedCounters } from '@orrery/core/limits';
-import { metrics } from '@orrery/core/telemetry';
 import { DEVICE_CONTROL, type DeviceChange, GROUP_CONTROL, type GroupChange } from '@orrery/device-manager/contract';
+import { mqttMetrics } from '../metrics.js';
 import type { DataPublisher } from '../data/data-publisher.js';
 import { CONNECTOR_LIMITS } from '../limits/mode-limits.js';
 import { Traffic } from '../limits/traffic.js';
@@ -81,9 +81,9 @@ export class ConnectorMode implements Mode {
     const sessionId = `${this.bus.instance}-c${++this.opened}`;
     const traffic = new Traffic(this.limits, this.counters, credentials, audit);
     const session = new ConnectorSession(sessionId, connection, packet, credentials, audit, traffic, this.tools);
-    metrics.sessions.inc({ mode: 'connector' });
+    mqttMetrics.sessions.inc({ mode: 'connector' });
     connection.onEnd((ending) => {
-      metrics.sessions.dec({ mode: 'connector' });
+      mqttMetrics.sessions.dec({ mode: 'connector' });
       session.end();
       audit.info('disconnected', `Disconnected: ${ending.description}`);
     });

@@ -4,7 +4,7 @@ import type { Role } from '@orrery/core/auth';
 import { type Bus, BusUnavailableError, RpcError, RpcUnavailableError } from '@orrery/core/bus';
 import type { SharedCounters } from '@orrery/core/limits';
 import { DEVICE_ID } from '@orrery/core/messages';
-import { metrics } from '@orrery/core/telemetry';
+import { mqttMetrics } from '../metrics.js';
 import type { DataPublisher } from '../data/data-publisher.js';
 import { DEVICE_LIMITS } from '../limits/mode-limits.js';
 import { Traffic } from '../limits/traffic.js';
@@ -121,8 +121,8 @@ export class DeviceMode implements Mode {
     if (connection.closed) return;
     client.deviceId = session.deviceId!;
     this.sessions.takeOver(session);
-    metrics.sessions.inc({ mode: 'device' });
-    connection.onEnd(() => metrics.sessions.dec({ mode: 'device' }));
+    mqttMetrics.sessions.inc({ mode: 'device' });
+    connection.onEnd(() => mqttMetrics.sessions.dec({ mode: 'device' }));
     session.accept();
     audit.info('connected', `Connected from ${connection.remoteAddress}`);
   }

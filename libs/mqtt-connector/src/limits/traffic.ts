@@ -1,5 +1,6 @@
 import type { ApiKeyIdentity } from '@orrery/core/auth';
 import { limitOf, LIMITS, type LimitName, type SharedCounters } from '@orrery/core/limits';
+import { mqttMetrics } from '../metrics.js';
 import { Reason } from '../server/return-codes.js';
 import type { Ending } from '../server/session.js';
 import type { Credentials } from '../sessions/admission.js';
@@ -96,6 +97,7 @@ export class Traffic {
     if (key !== this.key) this.adopt(key);
     for (const meter of meters) {
       if (meter.allowed === Number.POSITIVE_INFINITY || meter.count(key, this.counters) <= meter.allowed) continue;
+      mqttMetrics.limited.inc({ limit: meter.rate.limit });
       const window = Math.floor(Date.now() / meter.rate.windowMs);
       if (meter.audited !== window) {
         meter.audited = window;

@@ -1,4 +1,5 @@
 import type { UserProperties } from 'mqtt-packet';
+import { mqttMetrics } from '../metrics.js';
 import type { Reason } from './return-codes.js';
 
 /** A publication that was read and is not answered yet. */
@@ -7,6 +8,8 @@ export interface Publication {
   packetId: number;
   qos: 0 | 1 | 2;
   bytes: number;
+  /** When it was read, on the monotonic clock. */
+  at: number;
   done: boolean;
   /** Context that an MQTT 5 client sends it in, of any text. */
   traceparent?: string;
@@ -43,7 +46,7 @@ export class PublicationQueue {
   }
 
   add(packetId: number, qos: 0 | 1 | 2, bytes: number, properties?: UserProperties): Publication {
-    const publication: Publication = { packetId, qos, bytes, done: false };
+    const publication: Publication = { packetId, qos, bytes, at: performance.now(), done: false };
     const traceparent = properties?.['traceparent'];
     if (typeof traceparent === 'string') publication.traceparent = traceparent;
     this.queue.push(publication);
@@ -78,6 +81,7 @@ export class PublicationQueue {
     }
     let buffer: Buffer | undefined;
     if (bytes > 0) {
+      mqttMetrics.pubackSeconds.observe((performance.now() - this.queue[first]!.at) / 1000);
       buffer = Buffer.allocUnsafe(bytes);
       let at = 0;
       for (let i = first; i < this.head; i++) {

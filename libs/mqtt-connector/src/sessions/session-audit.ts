@@ -1,4 +1,5 @@
 import type { Audit, AuditEntry } from '@orrery/core/audit';
+import { mqttMetrics } from '../metrics.js';
 
 /** Connector name of everything that comes in over MQTT without an external connector (manual 15.2.3). */
 export const CONNECTOR = 'mqtt';
@@ -37,6 +38,7 @@ export class SessionAudit {
 
   /** @param type stable name, such as `bad_topic`. */
   error(type: string, description: string, content: Record<string, unknown> = {}): void {
+    mqttMetrics.problems.inc({ type });
     this.write('error', type, description, content);
   }
 

@@ -5,6 +5,7 @@ import { LIMITS } from '@orrery/core/limits';
 import { type DataMessage, type MessageHeader, partitionKey } from '@orrery/core/messages';
 import type { Running } from '@orrery/core/service';
 import type { EntityManager } from 'typeorm';
+import { measuringWaiting, pipelineMetrics } from '../metrics.js';
 import { overflowEntry } from './audit-entries.js';
 import { Transformer, type TransformerParts } from './transformer.js';
 import { type Arrival, enqueue } from './waiting-messages.js';
@@ -13,6 +14,7 @@ import { type Arrival, enqueue } from './waiting-messages.js';
 export class TransformationStage implements Running {
   private readonly reader: PartitionReader;
   private readonly transformer: Transformer;
+  private readonly measuring: Running;
 
   constructor(
     bus: Bus,
@@ -24,10 +26,12 @@ export class TransformationStage implements Running {
       database: parts.database,
       handle: (items, manager) => this.admit(items, manager),
     });
+    this.measuring = measuringWaiting(parts.database);
     this.transformer = new Transformer(parts, () => this.reader.partitions);
   }
 
   async start(): Promise<void> {
+    await this.measuring.start();
     await this.reader.start();
     this.transformer.start();
   }
@@ -35,6 +39,7 @@ export class TransformationStage implements Running {
   async stop(): Promise<void> {
     await this.transformer.stop();
     await this.reader.stop();
+    await this.measuring.stop();
   }
 
   private async admit(items: ReadItem[], manager: EntityManager): Promise<AfterCommit> {
@@ -75,6 +80,7 @@ export class TransformationStage implements Running {
       );
     return () => {
       this.transformer.wake(new Set(arrivals.map(({ tenantId }) => tenantId)));
+      pipelineMetrics.messages.inc({ outcome: 'overflow' }, entries.length);
       for (const entry of entries) this.parts.audit.write(entry);
     };
   }

@@ -6,6 +6,7 @@ import type { DataMessage, MessageHeader } from '@orrery/core/messages';
 import type { Logger, Tracing } from '@orrery/core/telemetry';
 import { WebhookError, type WebhookRules, type Webhooks } from '@orrery/core/webhooks';
 import { failureEntry } from './audit-entries.js';
+import { pipelineMetrics } from '../metrics.js';
 import { MAX_MESSAGE_BYTES, runSteps, StepFailure } from './external-transformation.js';
 import type { CompiledPipeline, PipelineCache } from './pipeline-cache.js';
 import { complete, nextMessages, type Outcome, type WaitingMessage, waitingTenants } from './waiting-messages.js';
@@ -49,6 +50,14 @@ interface Lane {
   reading: boolean;
 }
 
+/** What comes of a call. */
+interface Transformed {
+  outcome: Outcome;
+  result: 'transformed' | 'failed' | 'skipped';
+  /** For the audit log. */
+  entry?: AuditEntry;
+}
+
 export interface TransformerParts {
   database: Database;
   audit: Audit;
@@ -70,7 +79,7 @@ export class Transformer {
   private readonly abort = new AbortController();
   private readonly look: WokenWork;
   private readonly completion: WokenWork;
-  private outcomes: Array<{ outcome: Outcome; lane: Lane; message: WaitingMessage; entry?: AuditEntry }> = [];
+  private outcomes: Array<Transformed & { lane: Lane; message: WaitingMessage }> = [];
   private bytes = 0;
   private answered = 0;
   private stopped = false;
@@ -195,9 +204,9 @@ export class Transformer {
     lane.calls++;
     const call = this.transform(lane, message)
       .then(
-        ({ outcome, entry }) => {
-          this.answered += outcome.body.length;
-          this.outcomes.push({ outcome, lane, message, ...(entry ? { entry } : {}) });
+        (transformed) => {
+          this.answered += transformed.outcome.body.length;
+          this.outcomes.push({ ...transformed, lane, message });
           this.completion.wake();
         },
         // Given up: the row stays, and its key is not called again by this process.
@@ -212,7 +221,7 @@ export class Transformer {
   }
 
   /** @throws WebhookError `aborted` alone: whatever else happens, the message goes on. */
-  private async transform(lane: Lane, message: WaitingMessage): Promise<{ outcome: Outcome; entry?: AuditEntry }> {
+  private async transform(lane: Lane, message: WaitingMessage): Promise<Transformed> {
     const { webhooks, rules, logger, tracing } = this.parts;
     const { seq, partition } = message;
     // While the database is away, what is known holds.
@@ -220,11 +229,12 @@ export class Transformer {
     const pipeline = lane.pipelines.find(({ id }) => id === message.pipelineId);
     const header = JSON.parse(message.header) as MessageHeader;
     // It was deleted or disabled meanwhile.
-    if (!pipeline) return { outcome: { seq, partition, header, body: message.body } };
+    if (!pipeline) return { outcome: { seq, partition, header, body: message.body }, result: 'skipped' };
     const original = JSON.parse(message.body) as DataMessage;
     const span = tracing.follow('pipeline transform', 'client', header.traceparent);
     span?.set({ 'orrery.tenant.id': header.tenantId, 'orrery.pipeline.id': pipeline.id });
     if (span) header.traceparent = span.traceparent;
+    const end = pipelineMetrics.seconds.startTimer();
     try {
       const { traceparent } = header;
       const transformed = await runSteps(webhooks, rules, pipeline, original, this.abort.signal, traceparent);
@@ -233,13 +243,15 @@ export class Transformer {
       if (Buffer.byteLength(body) > MAX_MESSAGE_BYTES)
         throw new StepFailure(`the transformed message has more than ${MAX_MESSAGE_BYTES} bytes`);
       span?.end();
-      return { outcome: { seq, partition, header: { ...header, timestamp }, body } };
+      return { outcome: { seq, partition, header: { ...header, timestamp }, body }, result: 'transformed' };
     } catch (error) {
       span?.end(error);
       if (error instanceof WebhookError && error.reason === 'aborted') throw error;
       const body = JSON.stringify(withTrace(original, pipeline.id, false));
       const entry = failureEntry(header, original, pipeline.id, error, logger);
-      return { outcome: { seq, partition, header, body }, entry };
+      return { outcome: { seq, partition, header, body }, result: 'failed', entry };
+    } finally {
+      end();
     }
   }
 
@@ -259,8 +271,9 @@ export class Transformer {
       this.outcomes = this.outcomes.slice(batch.length);
       const held = this.answered >= MAX_ANSWERED;
       this.answered -= length;
-      for (const { lane, message, entry } of batch) {
+      for (const { lane, message, result, entry } of batch) {
         if (done.has(message.seq)) {
+          pipelineMetrics.messages.inc({ outcome: result });
           if (entry) this.parts.audit.write(entry);
           this.unload(lane, message);
         } else this.drop(lane, message.key);

@@ -88,13 +88,13 @@ export const keyText = ({ tenantId, queue }: QueueKey): string => `${queue} ${te
 
 /**
  * Puts messages into their queues, in order; the oldest of those that nobody has tried make room (manual 14.3.2.3).
- * @returns what was dropped, for the audit log once the transaction is committed.
+ * @returns what was dropped, for metrics and the audit log once the transaction is committed.
  */
 export async function enqueueDeliveries(
   manager: EntityManager,
   arrivals: readonly DeliveryArrival[],
   partitions: number,
-): Promise<AuditEntry[]> {
+): Promise<Array<{ queue: QueueName; count: number; entry: AuditEntry }>> {
   const counts = new Map<string, { key: QueueKey; count: number }>();
   for (const { tenantId, queue } of arrivals) {
     const key = { tenantId, queue };
@@ -118,7 +118,7 @@ export async function enqueueDeliveries(
   )) as Array<QueueKey & { waiting: number }>;
   await copyInParts(manager, arrivals);
 
-  const dropped: AuditEntry[] = [];
+  const dropped: Awaited<ReturnType<typeof enqueueDeliveries>> = [];
   for (const { tenantId, queue, waiting } of queues) {
     const excess = waiting - MAX_WAITING;
     if (excess <= 0) continue;
@@ -133,7 +133,7 @@ export async function enqueueDeliveries(
       queue,
       MAX_WAITING,
     ]);
-    dropped.push({
+    const entry: AuditEntry = {
       tenantId,
       level: 'error',
       category: 'notification',
@@ -141,7 +141,8 @@ export async function enqueueDeliveries(
       type: `${queue}_overflow`,
       description: `More than ${MAX_WAITING} ${CALLED[queue]} wait: the ${excess === 1 ? 'oldest was' : `${excess} oldest were`} dropped`,
       content: { dropped: excess, maximum: MAX_WAITING },
-    });
+    };
+    dropped.push({ queue, count: excess, entry });
   }
   return dropped;
 }
@@ -206,7 +207,7 @@ export async function settleAndTake(
     if (each.again?.attempt === 0) sums.waiting++;
     const full = !before && (each.again?.attempt ?? 0) > 0 && (retrying.get(key) ?? 0) + sums.retrying >= MAX_RETRYING;
     if (!each.again || full) {
-      ended.push(full ? { ...each, again: undefined } : each);
+      ended.push(full ? { ...each, again: undefined, dropped: true } : each);
       if (before) sums.retrying--;
     } else {
       again.push(each);

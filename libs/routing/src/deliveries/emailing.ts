@@ -4,7 +4,7 @@ import type { Mailer } from '@orrery/core/mail';
 import { UnrenderableError } from '../actions/prepared-action.js';
 import type { Delivery } from './delivery-queue.js';
 import { countEmissions } from './emissions.js';
-import type { Attempt } from './outcome.js';
+import type { Attempt, AttemptResult } from './outcome.js';
 import { retryAfter } from './retries.js';
 import type { TenantLimits } from './tenant-limits.js';
 
@@ -18,13 +18,14 @@ export function emailing(mailer: Mailer, database: Database, limits: TenantLimit
       if (allowed === 0)
         return report
           ? {
+              result: 'limit',
               audit: entry(
                 delivery,
                 'email_limit_reached',
                 `${limit} e-mails have been sent today: others are left out`,
               ),
             }
-          : { failed: true, told: `${limit} e-mails have been sent that day` };
+          : { failed: true, told: `${limit} e-mails have been sent that day`, result: 'limit' };
     }
     const { to, cc = [], cci = [] } = action.action;
     try {
@@ -35,7 +36,7 @@ export function emailing(mailer: Mailer, database: Database, limits: TenantLimit
         subject: action.subject(delivery.body).slice(0, 900),
         text: action.text(delivery.body),
       });
-      return { told: 'the mail server took it' };
+      return { told: 'the mail server took it', result: 'success' };
     } catch (error) {
       const { message, responseCode = 0 } = error as Error & { responseCode?: number };
       // RFC 5321: a reply of 5yz is final.
@@ -44,10 +45,17 @@ export function emailing(mailer: Mailer, database: Database, limits: TenantLimit
       return {
         ...(again ? { again } : {}),
         told: message,
+        result: mailResult(error as Error, responseCode),
         audit: entry(delivery, 'email_error', `An e-mail could not be sent: ${message}`),
       };
     }
   };
+}
+
+function mailResult(error: Error, responseCode: number): AttemptResult {
+  if (error instanceof UnrenderableError) return 'invalid';
+  if (responseCode > 0) return responseCode >= 500 ? 'client_error' : 'server_error';
+  return (error as { code?: string }).code === 'ETIMEDOUT' ? 'timeout' : 'connection';
 }
 
 const entry = ({ tenantId, policyId }: Delivery, type: string, description: string): AuditEntry => ({

@@ -1,4 +1,5 @@
 import type { AuditEntry } from '@orrery/core/audit';
+import type { WebhookError } from '@orrery/core/webhooks';
 import type { PreparedAction } from '../actions/prepared-action.js';
 import type { Delivery } from './delivery-queue.js';
 
@@ -14,9 +15,17 @@ export interface Outcome {
   told?: string;
   /** Of the answer to a push. */
   status?: number;
+  /** It was to be tried again, and too many are. */
+  dropped?: true;
   /** For the audit log when it has ended: also when it was to be tried again, and too many are. */
   audit?: AuditEntry;
 }
 
+/** What came of an attempt, for metrics. */
+export type AttemptResult =
+  'success' | 'client_error' | 'server_error' | 'invalid' | 'limit' | 'error' | WebhookError['reason'];
+
+export type Attempted = Outcome & { result: AttemptResult };
+
 /** One attempt of a delivery whose policy exists. */
-export type Attempt = (delivery: Delivery, action: PreparedAction, signal: AbortSignal) => Promise<Outcome>;
+export type Attempt = (delivery: Delivery, action: PreparedAction, signal: AbortSignal) => Promise<Attempted>;

@@ -11,7 +11,7 @@ import type { PreparedAction } from '../actions/prepared-action.js';
 import { UnrenderableError } from '../actions/prepared-action.js';
 import { WEBHOOK_RULES } from '../actions/webhook-rules.js';
 import type { Delivery } from './delivery-queue.js';
-import type { Attempt, Outcome } from './outcome.js';
+import type { Attempt, Attempted, AttemptResult } from './outcome.js';
 import { retryAfter } from './retries.js';
 
 interface Push {
@@ -40,7 +40,7 @@ export function pushing(webhooks: Webhooks): Attempt {
       body = action.text(delivery.body);
     } catch (error) {
       if (!(error instanceof UnrenderableError)) throw error;
-      return failure(delivery, push, { errorMessage: error.message });
+      return failure(delivery, push, 'invalid', { errorMessage: error.message });
     }
     const ownHeaders = {
       ...push.ownHeaders,
@@ -54,14 +54,16 @@ export function pushing(webhooks: Webhooks): Attempt {
       answer = await webhooks.post(push.url, { ...push.rules, headers: push.headers, ownHeaders, body, signal });
     } catch (error) {
       if (!(error instanceof WebhookError)) throw error;
-      if (error.reason === 'aborted') return { again: { ms: 0, attempt: delivery.attempt } };
-      const again = error.reason === 'timeout' || error.reason === 'connection';
-      return failure(delivery, push, { body, errorMessage: error.message }, again);
+      const { reason } = error;
+      if (reason === 'aborted') return { again: { ms: 0, attempt: delivery.attempt }, result: reason };
+      const again = reason === 'timeout' || reason === 'connection';
+      return failure(delivery, push, reason, { body, errorMessage: error.message }, again);
     }
     const { status } = answer;
-    if (status >= 200 && status < 300) return { succeeded: true, status, told: `HTTP ${status}` };
-    const errorMessage = `the server answered ${status}`;
-    return { ...failure(delivery, push, { body, errorMessage, answer }, status >= 500), status };
+    if (status >= 200 && status < 300) return { succeeded: true, status, told: `HTTP ${status}`, result: 'success' };
+    const failed = { body, errorMessage: `the server answered ${status}`, answer };
+    const mayRecover = status >= 500;
+    return { ...failure(delivery, push, mayRecover ? 'server_error' : 'client_error', failed, mayRecover), status };
   };
 }
 
@@ -94,11 +96,17 @@ interface Failure {
   answer?: WebhookAnswer;
 }
 
-function failure(delivery: Delivery, push: Push, failed: Failure, recoverable = false): Outcome {
+function failure(
+  delivery: Delivery,
+  push: Push,
+  result: AttemptResult,
+  failed: Failure,
+  recoverable = false,
+): Attempted {
   const again = recoverable && push.retryOnFailure ? retryAfter(delivery.attempt) : undefined;
   // The audit log gets one entry, when no retry follows (HPU-012).
   const told = failed.errorMessage;
-  return { ...(again ? { again } : {}), succeeded: false, told, audit: errorEntry(delivery, push, failed) };
+  return { ...(again ? { again } : {}), succeeded: false, told, result, audit: errorEntry(delivery, push, failed) };
 }
 
 function errorEntry(delivery: Delivery, push: Push, { errorMessage, body, answer }: Failure): AuditEntry {

@@ -15,7 +15,8 @@ import {
   settleAndTake,
   type Wanted,
 } from './delivery-queue.js';
-import type { Attempt, Outcome } from './outcome.js';
+import { routingMetrics } from '../metrics.js';
+import type { Attempt, Attempted, Outcome } from './outcome.js';
 
 /** Attempts at once, per tenant over all instances: of pushes as the manual has it (14.3.2.3). */
 const AT_ONCE: Record<QueueName, number> = { push: 10, email: 2, sms: 2 };
@@ -196,7 +197,10 @@ export class Sender implements Running {
       this.settled = [];
       try {
         const { taken, ended } = await this.database.transaction((manager) => settleAndTake(manager, settled, wanted));
-        for (const { audit } of ended) if (audit) this.audit.write(audit);
+        for (const { audit, dropped, delivery } of ended) {
+          if (audit) this.audit.write(audit);
+          if (dropped) routingMetrics.dropped.inc({ queue: delivery.queue });
+        }
         this.begin(wanted, taken);
       } catch (error) {
         // What has been sent must not be sent again because its end could not be written.
@@ -281,6 +285,19 @@ export class Sender implements Running {
     this.work.wake();
   }
 
+  private async measured({ kind }: Delivery, attempt: () => Promise<Attempted>): Promise<Outcome> {
+    const end = routingMetrics.attemptSeconds.startTimer({ kind: kind! });
+    let result: Attempted['result'] = 'error';
+    try {
+      const outcome = await attempt();
+      ({ result } = outcome);
+      return outcome;
+    } finally {
+      end();
+      routingMetrics.attempts.inc({ kind: kind!, result });
+    }
+  }
+
   private async attempt(delivery: Delivery, { partition }: Queue): Promise<Outcome> {
     // Its policy has been deleted, and what waited for it goes.
     if (delivery.policyId === undefined) return POLICY_GONE;
@@ -295,7 +312,7 @@ export class Sender implements Running {
     const traced = span ? { ...delivery, traceparent: span.traceparent } : delivery;
     try {
       const action = await this.actions.get(delivery.tenantId, delivery.actionId);
-      const outcome = await this.attempts[delivery.queue](traced, action, signal);
+      const outcome = await this.measured(delivery, () => this.attempts[delivery.queue](traced, action, signal));
       if (outcome.status !== undefined) span?.set({ 'http.response.status_code': outcome.status });
       span?.end(outcome.again || outcome.succeeded === false || outcome.failed ? 'undelivered' : undefined);
       return outcome;

@@ -18,6 +18,7 @@ export function texting(queue: SmsQueue, database: Database, limits: TenantLimit
     } catch (error) {
       if (!(error instanceof UnrenderableError)) throw error;
       return {
+        result: 'invalid',
         audit: {
           tenantId: delivery.tenantId,
           level: 'error',
@@ -46,6 +47,6 @@ export function texting(queue: SmsQueue, database: Database, limits: TenantLimit
     });
     queue.wake();
     const told = `${given} of ${numbers.length} SMS were handed to the SMS connector`;
-    return given > 0 ? { told } : { failed: true, told };
+    return given > 0 ? { told, result: 'success' } : { failed: true, told, result: 'limit' };
   };
 }

@@ -1,6 +1,7 @@
 import type { Bus } from '@orrery/core/bus';
 import { BatchRunner, type Database } from '@orrery/core/database';
 import { removeMessages } from '../fifos/queue.js';
+import { routingMetrics } from '../metrics.js';
 import type { HeldMessage, QueueReader, ReadPage } from './consumed-fifo.js';
 
 /** Bytes after which a delivery takes no further message. */
@@ -110,6 +111,7 @@ export class QueueStore implements QueueReader {
     for (;;) {
       try {
         await this.database.transaction((manager) => removeMessages(manager, messages, true));
+        routingMetrics.fifoMessages.inc({ outcome: 'delivered' }, messages.length);
         return;
       } catch (error) {
         if (this.stopped) throw error;

@@ -1,4 +1,5 @@
 import type { Database } from '@orrery/core/database';
+import { routingMetrics } from '../metrics.js';
 import { removeMessages } from './queue.js';
 
 const BATCH = 5000;
@@ -17,6 +18,7 @@ export async function removeExpired(database: Database): Promise<void> {
         false,
       ),
     );
+    routingMetrics.fifoMessages.inc({ outcome: 'expired' }, rows.length);
     if (rows.length < BATCH) return;
   }
 }

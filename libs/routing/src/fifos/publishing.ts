@@ -4,7 +4,7 @@ import { BatchRunner, type Database } from '@orrery/core/database';
 import { ApiError, invalidParameter } from '@orrery/core/http';
 import type { Running } from '@orrery/core/service';
 import { fifoPublish } from '../contract.js';
-import { type Arrival, enqueue } from './queue.js';
+import { type Arrival, countEnqueued, enqueue } from './queue.js';
 import type { Wakes } from './wakes.js';
 
 /** Room beside a message in a delivery. */
@@ -23,6 +23,7 @@ export class FifoPublishing implements Running {
   ) {
     this.writer = new BatchRunner(async (arrivals) => {
       const done = await database.transaction((manager) => enqueue(manager, arrivals));
+      countEnqueued(done);
       for (const entry of done.dropped) audit.write(entry);
       wakes.send(done.wakes);
       return done.found;

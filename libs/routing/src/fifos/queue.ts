@@ -1,6 +1,7 @@
 import type { AuditEntry } from '@orrery/core/audit';
 import { copyRows } from '@orrery/core/database';
 import type { EntityManager } from 'typeorm';
+import { routingMetrics } from '../metrics.js';
 import { MAX_MESSAGE_TTL } from './fifo.dto.js';
 
 // The queue of a FIFO is its rows in fifo_messages. Whoever changes them locks the row of the FIFO first, several FIFOs
@@ -74,6 +75,16 @@ export interface Enqueued {
   dropped: AuditEntry[];
   /** False for the arrivals whose FIFO does not exist. */
   found: boolean[];
+  /** For metrics, likewise. */
+  counts: Record<'stored' | 'overflow' | 'too_large' | 'unwanted', number>;
+}
+
+const noCounts = (): Enqueued['counts'] => ({ stored: 0, overflow: 0, too_large: 0, unwanted: 0 });
+
+/** After the commit. */
+export function countEnqueued({ counts }: Enqueued): void {
+  for (const [outcome, count] of Object.entries(counts))
+    if (count > 0) routingMetrics.fifoMessages.inc({ outcome }, count);
 }
 
 const keyOf = (tenantId: string, name: string): string => `${tenantId}\n${name}`;
@@ -83,7 +94,7 @@ export const keptSeconds = (messageTtl: number): number => (messageTtl === 0 ? M
 
 /** Puts messages into their FIFOs, in order, dropping the oldest of a FIFO that is full (manual 16.2.1.5). */
 export async function enqueue(manager: EntityManager, arrivals: readonly Arrival[]): Promise<Enqueued> {
-  if (arrivals.length === 0) return { wakes: new Map(), dropped: [], found: [] };
+  if (arrivals.length === 0) return { wakes: new Map(), dropped: [], found: [], counts: noCounts() };
   const names = new Map(arrivals.map(({ tenantId, fifoName }) => [keyOf(tenantId, fifoName), { tenantId, fifoName }]));
   const fifos = (await manager.query(
     `SELECT f.id, f.tenant_id, f.name, f.partition, f.max_length_bytes, f.message_ttl, f.messages, f.bytes, f.next_seq, f.consumers
@@ -100,6 +111,7 @@ export async function enqueue(manager: EntityManager, arrivals: readonly Arrival
 
   const wakes = new Map<number, FifoWake[]>();
   const dropped: AuditEntry[] = [];
+  const counts = noCounts();
   const rows: Row[] = [];
   const sums: Sum[] = [];
   for (const { fifo, arrived } of byName.values()) {
@@ -110,7 +122,10 @@ export async function enqueue(manager: EntityManager, arrivals: readonly Arrival
       nextSeq: Number(fifo.next_seq),
     };
     sums.push(sum);
-    if (fifo.message_ttl === 0 && fifo.consumers === 0) continue;
+    if (fifo.message_ttl === 0 && fifo.consumers === 0) {
+      counts.unwanted += arrived.length;
+      continue;
+    }
     const { kept, bytes, tooLarge, pushedOut } = fit(arrived, Number(fifo.max_length_bytes));
     let overflow = pushedOut;
     const wake: FifoWake = { id: fifo.id, added: [] };
@@ -130,6 +145,9 @@ export async function enqueue(manager: EntityManager, arrivals: readonly Arrival
     }
     sum.messages += kept.length;
     sum.bytes += bytes;
+    counts.stored += kept.length;
+    counts.overflow += overflow;
+    counts.too_large += tooLarge.length;
     for (const size of tooLarge)
       dropped.push(
         dropEntry(
@@ -149,7 +167,7 @@ export async function enqueue(manager: EntityManager, arrivals: readonly Arrival
     if (kept.length > 0) wakes.set(fifo.partition, [...(wakes.get(fifo.partition) ?? []), wake]);
   }
   if (sums.length > 0) await write(manager, sums, rows);
-  return { wakes, dropped, found };
+  return { wakes, dropped, found, counts };
 }
 
 const SET_SUMS = `UPDATE fifos f SET messages = v.messages, bytes = v.bytes, next_seq = v.next_seq,

@@ -6,8 +6,9 @@ import type { EntityManager } from 'typeorm';
 import type { ActionPoliciesService } from '../action-policies/action-policies.service.js';
 import { type DeliveryArrival, enqueueDeliveries } from '../deliveries/delivery-queue.js';
 import type { Sender } from '../deliveries/sender.js';
-import { type Arrival, enqueue } from '../fifos/queue.js';
+import { type Arrival, countEnqueued, enqueue } from '../fifos/queue.js';
 import type { Wakes } from '../fifos/wakes.js';
+import { routingMetrics } from '../metrics.js';
 import { subjectOf } from './subject.js';
 import { suspensionEntry } from './suspensions.js';
 import { PolicyCache } from './tenant-policies.js';
@@ -63,8 +64,10 @@ export class Router implements Running {
     }
     if (arrivals.length === 0 && deliveries.length === 0) return NO_EFFECT;
 
-    const { wakes, dropped: audited, found } = await enqueue(manager, arrivals);
-    if (deliveries.length > 0) audited.push(...(await enqueueDeliveries(manager, deliveries, this.bus.partitions)));
+    const enqueued = await enqueue(manager, arrivals);
+    const { wakes, dropped: audited, found } = enqueued;
+    const overflow = deliveries.length > 0 ? await enqueueDeliveries(manager, deliveries, this.bus.partitions) : [];
+    for (const { entry } of overflow) audited.push(entry);
     const missing = new Map(
       arrivals.filter((_, i) => !found[i]).map((arrival) => [`${arrival.tenantId}\n${arrival.fifoName}`, arrival]),
     );
@@ -74,6 +77,8 @@ export class Router implements Running {
         audited.push(suspensionEntry(tenantId, id, fifoName, suspension));
     }
     return () => {
+      countEnqueued(enqueued);
+      for (const { queue, count } of overflow) routingMetrics.dropped.inc({ queue }, count);
       this.wakes.send(wakes);
       this.sender.wake(deliveries);
       for (const entry of audited) this.audit.write(entry);

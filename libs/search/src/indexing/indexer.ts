@@ -1,5 +1,6 @@
 import type { Audit } from '@orrery/core/audit';
 import type { FieldRegistry, Refusal } from '../fields/index.js';
+import { searchMetrics } from '../metrics.js';
 import type { IndexedDocument, SearchEngine } from '../search-engine.js';
 
 /** Of names that the sender has chosen, in the audit log. */
@@ -25,6 +26,7 @@ export class Indexer {
     const refused = indexable.length > 0 ? await this.engine.index(indexable) : [];
     // After that: a batch that is done again reports once.
     if (!silent) {
+      searchMetrics.refused.inc(documents.length - indexable.length + refused.length);
       for (const [i, refusal] of verdicts.entries()) if (refusal) this.report(documents[i]!, refusal);
       for (const { document, reason } of refused) this.report(document, { reason });
     }
