@@ -189,18 +189,29 @@ export class ElasticsearchEngine implements SearchEngine {
 
   async removeTenant(tenantId: string): Promise<void> {
     const { client, index } = this.options;
-    // It goes on in the cluster when this process does not wait for its end; conflicts are documents that change meanwhile.
-    const answer = (await client.transport.request(
-      {
-        method: 'POST',
-        path: `/${index}-*/_delete_by_query`,
-        querystring: { allow_no_indices: true, ignore_unavailable: true, conflicts: 'proceed', refresh: true },
-        body: { query: { term: { [TENANT]: tenantId } } },
+    // Conflicts are documents that change meanwhile. Longer than any request may take: as a task of the cluster.
+    const { task } = (await client.transport.request({
+      method: 'POST',
+      path: `/${index}-*/_delete_by_query`,
+      querystring: {
+        allow_no_indices: true,
+        ignore_unavailable: true,
+        conflicts: 'proceed',
+        refresh: true,
+        wait_for_completion: false,
       },
-      { requestTimeout: 600_000 },
-    )) as { failures?: unknown[] };
-    if (answer.failures && answer.failures.length > 0)
+      body: { query: { term: { [TENANT]: tenantId } } },
+    })) as unknown as { task: string };
+    for (let pause = 20; ; pause = Math.min(2 * pause, 5000)) {
+      await new Promise((resolve) => setTimeout(resolve, pause));
+      const { completed, error, response } = (await client.transport.request({
+        method: 'GET',
+        path: `/_tasks/${task}`,
+      })) as unknown as { completed: boolean; error?: unknown; response?: { failures: unknown[] } };
+      if (!completed) continue;
+      if (!error && response?.failures.length === 0) return;
       throw new Error(`Elasticsearch could not remove all documents of tenant ${tenantId}`);
+    }
   }
 
   /** Errors as clients get them: never what they tell about indices. */

@@ -91,19 +91,30 @@ export const documentId = ({ tenantId, id }: Pick<IndexedDocument, 'tenantId' | 
 
 const isSearchable = (text: unknown): text is string => typeof text === 'string' && text.length <= MAX_STRING;
 
+/** Those of every message, where they are in it, and their names in the indices: looked up for each document. */
+const MESSAGE_VALUES = Object.entries(MESSAGE_FIELDS).map(([name, type]) => ({
+  type,
+  path: name.split('.'),
+  field: messageField(name),
+}));
+
 /** A document as it is written. */
 export function indexedDocument({ tenantId, source }: IndexedDocument, fields: TenantFields): Record<string, unknown> {
   const { leaves, objects } = leavesOf(source);
   const document: Record<string, unknown> = { [TENANT]: tenantId, [SOURCE]: JSON.stringify(source) };
   const texts: string[] = [];
-  for (const [name, type] of Object.entries(MESSAGE_FIELDS)) {
-    const value = messageValue(source, name, type);
+  for (const { type, path, field } of MESSAGE_VALUES) {
+    const value = type === 'geo' ? placeOf(source) : valueAt(source, path);
     if (value === undefined || value === null) continue;
-    if (type === 'string') {
-      const kept = [value].flat().filter(isSearchable);
-      document[messageField(name)] = kept;
-      texts.push(...kept);
-    } else document[messageField(name)] = value;
+    if (type === 'string' && Array.isArray(value)) {
+      const kept = value.filter(isSearchable);
+      document[field] = kept;
+      for (const text of kept) texts.push(text);
+    } else if (type !== 'string') document[field] = value;
+    else if (isSearchable(value)) {
+      document[field] = value;
+      texts.push(value);
+    }
   }
   for (const [name, { type, values }] of leaves) {
     const kept = type === 'string' ? values.filter(isSearchable) : values;
@@ -116,12 +127,13 @@ export function indexedDocument({ tenantId, source }: IndexedDocument, fields: T
   return document;
 }
 
-function messageValue(source: Readonly<Record<string, unknown>>, name: string, type: string): unknown {
-  if (type === 'geo') {
-    const { lat, lon } = (source['location'] ?? {}) as { lat?: unknown; lon?: unknown };
-    return typeof lat === 'number' && typeof lon === 'number' ? { lat, lon } : undefined;
-  }
+function placeOf(source: Readonly<Record<string, unknown>>): unknown {
+  const { lat, lon } = (source['location'] ?? {}) as { lat?: unknown; lon?: unknown };
+  return typeof lat === 'number' && typeof lon === 'number' ? { lat, lon } : undefined;
+}
+
+function valueAt(source: Readonly<Record<string, unknown>>, path: readonly string[]): unknown {
   let value: unknown = source;
-  for (const key of name.split('.')) value = (value as Record<string, unknown> | null | undefined)?.[key];
+  for (const key of path) value = (value as Record<string, unknown> | null | undefined)?.[key];
   return value;
 }
