@@ -20,14 +20,16 @@ export function measureLag(bus: Bus, reader: string, progress: () => ReaderProgr
     await bus.streams.refresh().catch(() => undefined);
     return () => {
       const now = Date.now();
-      for (const { stream, partition, committed, oldestAt } of progress()) {
+      for (const { stream, partition, committed: last, oldestAt } of progress()) {
         const state = bus.streams.known.get(streamName(stream, partition));
         if (!state) continue;
+        // A reader that is new does not wait for what was freed before it came.
+        const committed = Math.max(last, state.firstSeq - 1);
         const labels = { reader, stream, partition };
         const lag = Math.max(0, state.lastSeq - committed);
         metrics.lagEntries.set(labels, lag);
         // What has not been taken is the first entry of the stream, if no other reader is slower.
-        const since = oldestAt ?? (state.firstSeq > committed ? state.firstAt : state.lastAt);
+        const since = oldestAt ?? (state.firstSeq === committed + 1 ? state.firstAt : state.lastAt);
         metrics.lagSeconds.set(labels, lag === 0 ? 0 : Math.max(0, now - since) / 1000);
       }
     };

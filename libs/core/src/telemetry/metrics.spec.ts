@@ -46,17 +46,21 @@ const value = async (name: string, labels = ''): Promise<number | undefined> =>
         .map((each) => each.split('=') as [string, string]),
     ),
   );
+function gated(): { opened: Promise<void>; open(): void } {
+  let open!: () => void;
+  const opened = new Promise<void>((resolve) => (open = resolve));
+  return { opened, open };
+}
 const message = JSON.stringify({ tenantId: 'acme' });
 
 describe('metrics of a reader', () => {
   it('show how far it is behind in each partition, for how long, and nothing once it has caught up', async () => {
-    let open!: () => void;
-    const gate = new Promise<void>((resolve) => (open = resolve));
+    const gate = gated();
     const reader = new PartitionReader(bus, {
       name: 'behind',
       streams: ['READY'],
       database,
-      handle: () => gate,
+      handle: () => gate.opened,
     });
     await reader.start();
     const publisher = new PackingPublisher(bus, 'READY');
@@ -74,7 +78,7 @@ describe('metrics of a reader', () => {
     expect(await value('orrery_reader_lag_entries', at(0))).toBe(0);
     expect(await value('orrery_reader_lag_seconds', at(0))).toBe(0);
 
-    open();
+    gate.open();
     await eventually(async () => (await value('orrery_reader_lag_entries', at(1))) === 0);
     expect(await value('orrery_reader_lag_seconds', at(1))).toBe(0);
     expect(await value('orrery_reader_messages_total', 'reader=behind')).toBe(5);
@@ -101,17 +105,45 @@ describe('metrics of a reader', () => {
     await failing.stop();
     for (let i = 0; i < 3; i++) await publisher.publish(0, message, '{}');
 
-    let open!: () => void;
-    const gate = new Promise<void>((resolve) => (open = resolve));
-    const again = new PartitionReader(bus, { name: 'failing', streams: ['EVENTS'], database, handle: () => gate });
+    const gate = gated();
+    const again = new PartitionReader(bus, {
+      name: 'failing',
+      streams: ['EVENTS'],
+      database,
+      handle: () => gate.opened,
+    });
     await again.start();
     const labels = 'reader=failing,stream=EVENTS,partition=0';
     await eventually(async () => (await value('orrery_reader_lag_entries', labels)) === 4);
-    open();
+    gate.open();
     await eventually(async () => (await value('orrery_reader_lag_entries', labels)) === 0);
     await again.stop();
     await publisher.close();
   });
+});
+
+it('a reader that is new is not behind by what was freed before it came', async () => {
+  const publisher = new PackingPublisher(bus, 'TRANSFORM');
+  for (let i = 0; i < 3; i++) await publisher.publish(0, message, '{}');
+  await bus.jsm.streams.purge('TRANSFORM_0');
+  const gate = gated();
+  const reader = new PartitionReader(bus, {
+    name: 'new',
+    streams: ['TRANSFORM'],
+    database,
+    handle: () => gate.opened,
+  });
+  await reader.start();
+  const labels = 'reader=new,stream=TRANSFORM,partition=0';
+  await eventually(async () => (await value('orrery_reader_lag_entries', labels)) === 0);
+  expect(await value('orrery_reader_lag_seconds', labels)).toBe(0);
+  expect(await value('orrery_stream_oldest_seconds', 'stream=TRANSFORM,partition=0')).toBe(0);
+  await publisher.publish(0, message, '{}');
+  await eventually(async () => (await value('orrery_reader_lag_entries', labels)) === 1);
+  expect(await value('orrery_reader_lag_seconds', labels)).toBeLessThan(60);
+  gate.open();
+  await reader.stop();
+  await publisher.close();
 });
 
 describe('metrics of the bus', () => {
@@ -155,19 +187,18 @@ describe('metrics of a schema', () => {
     expect(await value('orrery_outbox_oldest_seconds', 'schema=measured')).toBe(0);
     await relay.stop();
 
-    let open!: () => void;
-    const gate = new Promise<void>((resolve) => (open = resolve));
+    const gate = gated();
     let begun = 0;
     const hold = (): Promise<void> => {
       begun++;
-      return gate;
+      return gate.opened;
     };
     const held = [0, 1].map(() => small.transaction(hold));
     await eventually(() => begun === 2);
     const waiting = small.query('SELECT 1');
     await eventually(async () => (await value('orrery_database_waiting', 'schema=measured')) === 1);
     expect(await value('orrery_database_connections', 'schema=measured,state=used')).toBeGreaterThanOrEqual(2);
-    open();
+    gate.open();
     await Promise.all([...held, waiting]);
     await eventually(async () => (await value('orrery_database_waiting', 'schema=measured')) === 0);
     await small.close();
