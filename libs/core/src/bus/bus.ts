@@ -39,6 +39,8 @@ export function connectNats(urls: string, name: string): Promise<NatsConnection>
     reconnectTimeWait: 250,
     reconnectJitter: 250,
     pingInterval: 10_000,
+    // Two stack traces for each request, which is each publication too: they show who asked and nothing else.
+    noAsyncTraces: true,
   });
 }
 
