@@ -8,6 +8,7 @@ import { Database } from '@orrery/core/database';
 import { encodeEntry } from '@orrery/core/messages';
 import type { Service, ServiceRoles } from '@orrery/core/service';
 import * as tenants from '@orrery/core/tenants';
+import { scrape } from '@orrery/core/telemetry';
 import { apiClient, type ApiClient, type Backend, eventually, startBackend } from '@orrery/core/testing';
 import * as deviceManagerContract from '@orrery/device-manager/contract';
 import { bootstrap, identity } from '@orrery/identity';
@@ -240,6 +241,8 @@ describe.each<{ title: string; file: string; processes: Process[] }>([
     } finally {
       await connection.close();
     }
+    // How far readers are behind is asked for at each scrape.
+    await eventually(async () => (await scrape()).includes('orrery_reader_lag_entries{reader="store"'));
     expect(await installation.violations()).toEqual([]);
   });
 
