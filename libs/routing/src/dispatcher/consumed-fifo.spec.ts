@@ -172,6 +172,16 @@ describe('messages in memory', () => {
     acknowledge('a');
     await rows.answerAll();
     expect(delivered).toHaveLength(8);
+    // What waits is found by who looks for it, given back or not.
+    expect(fifo.lastHanded).toBe(1008);
+    subscribe('b');
+    mayDeliver = true;
+    fifo.wake();
+    await rows.answerAll();
+    mayDeliver = false;
+    const [oldest] = heldBy('a');
+    fifo.unsubscribe('a');
+    expect(fifo.lastHanded).toBe(oldest! - 1);
   });
 
   it('come after what a subscriber held that has left', async () => {

@@ -107,9 +107,9 @@ export class ConsumedFifo {
     return this.subscribers.size;
   }
 
-  /** Everything up to this number has been handed out once. */
+  /** Everything up to this number is acknowledged or held. */
   get lastHanded(): number {
-    return this.cursor;
+    return this.givenBack.length > 0 ? this.givenBack[0]! - 1 : this.cursor;
   }
 
   subscriber(id: string): Subscriber | undefined {
