@@ -7,7 +7,7 @@ import { freePort } from './services/free-port.mjs';
 import { startServices } from './services/index.mjs';
 
 const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), '..');
-const READY_TIMEOUT_MS = 60_000;
+const READY_TIMEOUT_MS = 120_000;
 const END_WITHIN_MS = 30_000;
 /** Services of the platform, by the folder of their app. */
 const SERVICES = readdirSync(join(ROOT, 'apps')).filter((name) => name !== 'platform');

@@ -57,7 +57,7 @@ function endpoint(
       await listeners.start();
     },
     async stop() {
-      listeners.stop();
+      await listeners.stop();
       keyWatch.stop();
       v1Devices.stop();
       await Promise.all([data.close(), applications.stop(), connectors.stop()]);

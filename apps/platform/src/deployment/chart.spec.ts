@@ -31,6 +31,7 @@ interface Pod {
   securityContext: { [field: string]: unknown };
   containers: Container[];
   volumes: Array<{ name: string }>;
+  terminationGracePeriodSeconds: number;
 }
 interface Spec {
   template: { metadata: { labels: Record<string, string> }; spec: Pod };
@@ -101,6 +102,15 @@ describe.each(VALUES)('with %s values', (values) => {
       const ports = new Set(container.ports!.map(({ name }) => name));
       for (const probe of ['startupProbe', 'livenessProbe', 'readinessProbe'])
         expect(ports).toContain((container[probe] as { httpGet: { port: string } }).httpGet.port);
+    }
+  });
+
+  it('gives processes the time to leave load balancers, and then to finish what is under way', () => {
+    for (const deployment of kinds(made(values), 'Deployment')) {
+      const { spec } = specOf(deployment).template;
+      const drain = containerOf(deployment).env!.find(({ name }) => name === 'ORRERY_DRAIN_MS')!.value;
+      expect(Number(drain)).toBeGreaterThanOrEqual(5000);
+      expect(spec.terminationGracePeriodSeconds).toBeGreaterThan(Number(drain) / 1000 + 25);
     }
   });
 
@@ -334,6 +344,11 @@ describe('refuses', () => {
     ['a database with its password', ['--set', 'config.DATABASE_URL=postgres://a:b@c/d'], /DATABASE_URL/],
     ['a server without port', ['--set', 'nats.servers={nats}'], /nats.servers|servers/],
     ['no NATS', ['--set', 'nats.servers=null'], /nats.servers: expected host:port/],
+    [
+      'less time to end than a process takes',
+      ['--set', 'services.store.drainSeconds=60'],
+      /services.store.terminationGracePeriodSeconds: expected more than/,
+    ],
     ['no certificate', ['--set', 'mqtt.tls.secretName='], /mqtt.tls.secretName: expected a secret/],
     ['an ingress without host', ['--set', 'ingress.enabled=true'], /hosts/],
     ['a digest that is none', ['--set', 'image.digest=latest'], /digest/],

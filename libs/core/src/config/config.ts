@@ -163,6 +163,15 @@ export const configSchema = z.object({
     .min(1000)
     .default(6000)
     .describe('Milliseconds without renewal after which another instance takes over a partition or a session.'),
+  ORRERY_DRAIN_MS: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .max(300_000)
+    .default(0)
+    .describe(
+      'Milliseconds after SIGTERM in which a process says that it is not ready and still answers, so that load balancers send it nothing more before it stops.',
+    ),
   OTEL_EXPORTER_OTLP_ENDPOINT: z
     .string()
     .regex(/^https?:\/\/[^\s?#]+$/, 'expected http:// or https://, without query')

@@ -12,7 +12,7 @@ export { ErrorFilter, toApiError } from './error.filter.js';
 export { ApiError, ERRORS, invalidParameter, invalidParameters, type ErrorBody, type ErrorCode } from './errors.js';
 export * from './paging.js';
 export { openApi } from './api-documentation.js';
-export { configureServer, fastifyAdapter, type HealthChecks } from './server.js';
+export { configureServer, fastifyAdapter, type Health } from './server.js';
 export { serveHttps } from './https.js';
 export { accountMinute, Limited } from './rate-limiting.js';
 export { validationPipe } from './validation.pipe.js';

@@ -26,6 +26,12 @@ const DISPENSABLE = new Set(['redis']);
 /** Readiness of what this process needs; each name is shown by `/health/ready`. */
 export type HealthChecks = Record<string, () => Promise<void>>;
 
+/** What the process says of itself; it is not ready once it is stopping. */
+export interface Health {
+  checks: HealthChecks;
+  stopping: boolean;
+}
+
 export const fastifyAdapter = (): FastifyAdapter =>
   new FastifyAdapter({
     bodyLimit: PUBLIC_BODY_LIMIT,
@@ -42,7 +48,7 @@ export function configureServer(
   app: NestFastifyApplication,
   apiKeys: ApiKeys,
   rateLimits: RateLimits,
-  health: HealthChecks,
+  health: Health,
   logger: Logger,
   tracing: Tracing,
 ): void {
@@ -115,8 +121,9 @@ export function configureServer(
   serveApiDocumentation(app, fastify);
   fastify.get('/health/live', () => ({ status: 'up' }));
   fastify.get('/health/ready', async (_request, reply) => {
+    if (health.stopping) return reply.status(503).send({ status: 'stopping', parts: {} });
     const results = await Promise.all(
-      Object.entries(health).map(async ([name, check]) => {
+      Object.entries(health.checks).map(async ([name, check]) => {
         const late = new AbortController();
         const problem = await Promise.race([
           check().then(() => undefined),

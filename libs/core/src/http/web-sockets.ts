@@ -19,7 +19,7 @@ export interface WebSocketRequest {
 export interface WebSocketEndpoint {
   accept(request: WebSocketRequest): void;
   /** Ends the connections: the server waits for them before it stops. */
-  close(): void;
+  close(): Promise<void> | void;
 }
 
 /** Endpoints by their path. */
@@ -41,10 +41,7 @@ export function serveWebSockets(fastify: FastifyInstance, endpoints: WebSocketEn
       endpoint.accept({ request: request.raw, ip: request.ip, hostName: request.hostname, ...upgrade });
       return reply;
     });
-    fastify.addHook('preClose', (done) => {
-      endpoint.close();
-      done();
-    });
+    fastify.addHook('preClose', async () => endpoint.close());
   }
   acceptUpgrades(fastify.server, (request, socket, head) => {
     asked.set(request, { socket, head });

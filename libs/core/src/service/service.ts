@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import {
   type DynamicModule,
   type InjectionToken,
@@ -20,7 +21,7 @@ import {
   configureServer,
   ErrorFilter,
   fastifyAdapter,
-  type HealthChecks,
+  type Health,
   RolesGuard,
   serveHttps,
   serveWebSockets,
@@ -91,6 +92,7 @@ export interface RunningPlatform {
   logger: Logger;
   /** Resolves when the bus is lost for good; never while the platform is being closed. */
   disconnected: Promise<unknown>;
+  /** Says that it is not ready, serves on for `ORRERY_DRAIN_MS`, and stops. */
   close(): Promise<void>;
 }
 
@@ -108,11 +110,12 @@ export async function bootServices(services: Service[], roles: ServiceRoles, con
     logger,
     tracing,
   });
-  let closing = false;
+  const health: Health = { checks: { nats: async () => void (await bus.connection.flush()) }, stopping: false };
   const disconnected = new Promise((resolve) => {
-    void bus.connection.closed().then((error) => closing || resolve(error));
+    void bus.connection.closed().then((error) => health.stopping || resolve(error));
   });
   const jobs = new Jobs(config.REDIS_URL, logger);
+  health.checks['redis'] = () => jobs.ping();
   const limitStore = new LimitStore(config.REDIS_URL, logger);
   const heldCounts = new HeldCounts(limitStore, config.ORRERY_LEASE_TTL_MS);
   const sharedCounters = new SharedCounters(limitStore);
@@ -121,10 +124,6 @@ export async function bootServices(services: Service[], roles: ServiceRoles, con
   const audit = new Audit(bus, config.ORRERY_AUDIT_PER_MINUTE);
   const mailer = new Mailer(config);
   const webhooks = new Webhooks(config);
-  const health: HealthChecks = {
-    nats: async () => void (await bus.connection.flush()),
-    redis: () => jobs.ping(),
-  };
 
   const databases: Database[] = [];
   const removals = new Map<Database, (tenantId: string) => Promise<void>>();
@@ -143,7 +142,7 @@ export async function bootServices(services: Service[], roles: ServiceRoles, con
       : undefined;
     if (database) {
       databases.push(database);
-      health[`postgres:${service.name}`] = async () => void (await database.query('SELECT 1'));
+      health.checks[`postgres:${service.name}`] = async () => void (await database.query('SELECT 1'));
       if (roles.worker) running.push(new OutboxRelay(bus, database));
     }
     const context: ServiceContext = {
@@ -223,14 +222,15 @@ export async function bootServices(services: Service[], roles: ServiceRoles, con
     ...(httpsPort === undefined ? {} : { httpsPort }),
     logger,
     disconnected,
-    close() {
-      closing = true;
-      return app.close();
+    async close() {
+      health.stopping = true;
+      await sleep(config.ORRERY_DRAIN_MS);
+      await app.close();
     },
   };
 }
 
-/** Below the 30 s after which clusters kill: then the log still says why. */
+/** After the time to drain; the chart's grace period is longer, so that the log still says why. */
 const STOP_WITHIN_MS = 25_000;
 
 /** Body of every `main.ts`: starts, says where it listens, and ends cleanly on SIGTERM and SIGINT. */
@@ -245,12 +245,15 @@ export async function runServices(services: Service[], roles: ServiceRoles, conf
     platform.logger.fatal({ error }, 'NATS closed the connection for good');
     process.exit(1);
   });
+  let ending = false;
   const end = (signal: string): void => {
+    if (ending) return;
+    ending = true;
     platform.logger.info({ signal }, 'stopping');
     setTimeout(() => {
       platform.logger.fatal('could not stop in time: ending with what was under way');
       process.exit(1);
-    }, STOP_WITHIN_MS).unref();
+    }, config.ORRERY_DRAIN_MS + STOP_WITHIN_MS).unref();
     platform
       .close()
       .then(() => process.exit(0))

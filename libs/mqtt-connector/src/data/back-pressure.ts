@@ -1,4 +1,5 @@
-import { type Connection, Hold } from '../server/connection.js';
+import type { Connection } from '../server/connection.js';
+import { Hold } from '../server/hold.js';
 
 /** What is filled by clients and emptied by the bus. */
 interface Filled {

@@ -1,6 +1,7 @@
 import type { X509Certificate } from 'node:crypto';
 import mqtt from 'mqtt-packet';
 import type { IConnectPacket, Packet } from 'mqtt-packet';
+import { Hold } from './hold.js';
 import { type Link, type Security, securityOf } from './link.js';
 import { PacketReader } from './packet-reader.js';
 import { problemOf, refusalOfConnect } from './packet-rules.js';
@@ -8,6 +9,7 @@ import { PublicationQueue, type Publication } from './publication-queue.js';
 import { Reason, REFUSAL_REASONS, Refusal } from './return-codes.js';
 import type { Ending, Session } from './session.js';
 import type { Timed, TimerWheel } from './timer-wheel.js';
+import { endStream, flushSoon } from './writing.js';
 
 /** A value of 1 MiB must pass with everything around it (manual 23.3). */
 export const MAX_PACKET_BYTES = 4 << 20;
@@ -22,20 +24,8 @@ const PARSED_AT_ONCE_BYTES = 64 << 10;
  */
 export const OUTPUT_BYTES = { full: 1 << 20, silent: 2 << 20, limit: 16 << 20 };
 
-/** Reasons for not reading from a socket; it is read again when none is left. */
-export const Hold = { Connecting: 1, Bus: 2, Unanswered: 4, Reload: 8, Subscribing: 16, Output: 32 } as const;
-type Hold = (typeof Hold)[keyof typeof Hold];
-
 const PINGRESP = Buffer.from([0xd0, 0]);
 const INVALID_VERSION = 'Invalid protocol version';
-
-// Written once per turn of the event loop, so that the answers of one entry of the bus share a system call.
-let waiting: Connection[] = [];
-function flushAll(): void {
-  const connections = waiting;
-  waiting = [];
-  for (const connection of connections) connection.flush();
-}
 
 /** One client: parses its packets, answers what the protocol alone decides, and hands the rest to its session. */
 export class Connection implements Timed {
@@ -66,6 +56,9 @@ export class Connection implements Timed {
   private readonly endListeners: Array<(ending: Ending) => void> = [];
   private ending?: Ending;
   private writable?: () => void;
+  /** With which the connection ends once all that was read is answered. */
+  private drained?: Ending;
+  private lingers = false;
 
   constructor(
     readonly link: Link,
@@ -175,8 +168,24 @@ export class Connection implements Timed {
     this.close({ description: `refused with code ${code}` });
   }
 
+  /** Reads nothing more, and ends when all that was read is answered. Resolves when the client is gone. */
+  async drain(ending: Ending): Promise<void> {
+    const { stream } = this.link;
+    this.lingers = true;
+    if (this.state === 'connecting') this.refuse(Refusal.Unavailable, ending.description);
+    else if (this.state === 'new' || this.publications.empty) this.close(ending);
+    else if (this.state === 'open') {
+      this.drained = ending;
+      this.hold(Hold.Draining);
+    }
+    if (!stream.closed) await new Promise((resolve) => stream.once('close', resolve));
+  }
+
   /** Ends the connection once what was sent has been written. */
   close(ending: Ending): void {
+    delete this.drained;
+    // What is done with is answered before it is said that nothing more is.
+    this.flush();
     if (this.closed) return;
     if (this.protocolVersion === 5 && this.state === 'open' && ending.reason !== undefined)
       this.sendPacket({
@@ -186,10 +195,7 @@ export class Connection implements Timed {
       });
     this.flush();
     this.ended(ending);
-    const { stream } = this.link;
-    stream.end(() => stream.destroy());
-    // A client that does not read would keep the socket for ever.
-    if (!stream.destroyed) setTimeout(() => stream.destroy(), 5000).unref();
+    endStream(this.link.stream, this.lingers);
   }
 
   /** Calls back once when the connection ends, for whatever reason; at once when it has. */
@@ -263,13 +269,13 @@ export class Connection implements Timed {
     }
     if ((this.holds & Hold.Unanswered) !== 0 && this.publications.drained) this.release(Hold.Unanswered);
     if (this.writable && this.link.stream.writableLength <= OUTPUT_BYTES.full) this.becameWritable();
+    if (this.drained && this.publications.empty) this.close(this.drained);
   }
 
   private schedule(): void {
     if (this.flushing || this.closed) return;
     this.flushing = true;
-    if (waiting.length === 0) setImmediate(flushAll);
-    waiting.push(this);
+    flushSoon(this);
   }
 
   private becameWritable(): void {

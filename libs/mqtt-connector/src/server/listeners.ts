@@ -21,6 +21,11 @@ export class MqttPorts {
 }
 
 const SHUTTING_DOWN: Ending = { description: 'the server is shutting down', reason: Reason.ShuttingDown };
+/**
+ * What the bus has, when the process stops, to take the publications that were read. Those that it does not take are not
+ * acknowledged: their clients publish them again. WebSockets have less, because the HTTP server ends before.
+ */
+const DRAIN_MS = { sockets: 8000, webSockets: 3000 };
 /** An MQTT packet in one frame, with what frames and packets have around it. */
 const MAX_FRAME_BYTES = MAX_PACKET_BYTES + 1024;
 /** Sub-protocols of MQTT 3.1 and of all later versions. */
@@ -31,6 +36,7 @@ export class Listeners implements WebSocketEndpoint {
   private readonly wheel = new TimerWheel();
   private readonly connections = new Set<Connection>();
   private servers: Server[] = [];
+  private closing = false;
   private readonly webSockets = new WebSocketServer({
     noServer: true,
     clientTracking: false,
@@ -81,20 +87,32 @@ export class Listeners implements WebSocketEndpoint {
       request.socket.setKeepAlive(true);
       webSocket.on('error', (error) => this.logger.debug({ error: error.message }, 'a WebSocket failed'));
       const connection = this.connect(webSocketLink(webSocket, request));
+      if (this.closing) connection.close(SHUTTING_DOWN);
     });
   }
 
-  /** Ends the WebSockets. */
-  close(): void {
-    for (const connection of this.connections)
-      if (connection.link.stream !== connection.link.socket) connection.close(SHUTTING_DOWN);
+  /** Ends the WebSockets, as `stop` does it with all. */
+  async close(): Promise<void> {
+    this.closing = true;
+    const webSockets = [...this.connections].filter(({ link }) => link.stream !== link.socket);
+    await this.drain(webSockets, DRAIN_MS.webSockets);
   }
 
-  /** Takes no further connections and ends those that are there. */
-  stop(): void {
-    this.wheel.stop();
+  /**
+   * Takes no further connections and reads nothing more. What was read is answered, then clients are told, and their
+   * connections end.
+   */
+  async stop(): Promise<void> {
+    this.closing = true;
     for (const server of this.servers) server.close();
-    for (const connection of this.connections) connection.close(SHUTTING_DOWN);
+    await this.drain([...this.connections], DRAIN_MS.sockets);
+    this.wheel.stop();
+  }
+
+  private async drain(connections: Connection[], withinMs: number): Promise<void> {
+    const late = setTimeout(() => connections.forEach((each) => each.close(SHUTTING_DOWN)), withinMs);
+    await Promise.all(connections.map((each) => each.drain(SHUTTING_DOWN)));
+    clearTimeout(late);
   }
 
   private connect(link: Link): Connection {

@@ -35,6 +35,11 @@ export class PublicationQueue {
     return this.queue.length - this.head;
   }
 
+  /** All that was read is answered. */
+  get empty(): boolean {
+    return this.length === 0;
+  }
+
   /** No more should be read. */
   get full(): boolean {
     return this.length >= MOST.messages || this.heldBytes >= MOST.bytes;
