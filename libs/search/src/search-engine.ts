@@ -1,4 +1,5 @@
 import type { SearchRequest } from './dsl/index.js';
+import type { Leaves } from './fields/index.js';
 
 /** A message or stored event as it is indexed: its types have been checked against those of its model. */
 export interface IndexedDocument {
@@ -10,6 +11,8 @@ export interface IndexedDocument {
   source: Record<string, unknown>;
   /** False when the message has no model: its value is not searchable. */
   model?: string;
+  /** Of the source, when they are known; see `leavesOf`. */
+  leaves?: Leaves;
 }
 
 /** A document that the engine does not take, and never will. */
@@ -42,7 +45,8 @@ export interface SearchEngine {
   /** Makes what it will need in the next weeks; called at the start and several times a day. */
   prepare?(): Promise<void>;
   /**
-   * Idempotent by tenant and id. Resolves when the documents are kept; they are found soon after.
+   * Idempotent by tenant and id. Resolves when the documents are kept, at the latest with the next commit of the
+   * database of this service; they are found soon after.
    * @returns those that it refused, as a rule none.
    * @throws when the engine is away.
    */

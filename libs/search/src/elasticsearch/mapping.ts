@@ -99,8 +99,9 @@ const MESSAGE_VALUES = Object.entries(MESSAGE_FIELDS).map(([name, type]) => ({
 }));
 
 /** A document as it is written. */
-export function indexedDocument({ tenantId, source }: IndexedDocument, fields: TenantFields): Record<string, unknown> {
-  const { leaves, objects } = leavesOf(source);
+export function indexedDocument(message: IndexedDocument, fields: TenantFields): Record<string, unknown> {
+  const { tenantId, source } = message;
+  const { leaves, objects } = leavesOf(message);
   const document: Record<string, unknown> = { [TENANT]: tenantId, [SOURCE]: JSON.stringify(source) };
   const texts: string[] = [];
   for (const { type, path, field } of MESSAGE_VALUES) {

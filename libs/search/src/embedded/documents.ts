@@ -22,7 +22,8 @@ const MEMBERS = Object.entries(MESSAGE_FIELDS)
   .map(([name, type]) => ({ name, type, path: name.split('.') }));
 
 /** What is searchable of a document by the address of its field: a value, or an array where it has several; of points always an array. */
-export function searchableFields({ source }: IndexedDocument): Record<string, Value | Value[] | GeoValue[]> {
+export function searchableFields(document: IndexedDocument): Record<string, Value | Value[] | GeoValue[]> {
+  const { source } = document;
   // A plain object: learned names begin with `@`, `extra.` or `metadata.`, so none is `__proto__`.
   const fields: Record<string, Value | Value[] | GeoValue[]> = {};
   const add = (name: string, values: Value[]): void => {
@@ -44,7 +45,7 @@ export function searchableFields({ source }: IndexedDocument): Record<string, Va
   }
   const { lat, lon } = (source['location'] ?? {}) as Partial<Point>;
   if (isPlace(lat, lon)) fields['location.@geopoint'] = [geoValue({ lat: lat!, lon: lon! })];
-  for (const [name, { type, values }] of leavesOf(source).leaves)
+  for (const [name, { type, values }] of leavesOf(document).leaves)
     if (type === 'geo') fields[name] = (values as Point[]).map(geoValue);
     else if (type === 'string') add(name, (values as string[]).filter(isKept).map(storable));
     else add(name, values as Value[]);

@@ -56,7 +56,11 @@ export class EmbeddedEngine implements SearchEngine {
     const rows = [...unique.keys()].toSorted().map((key) => rowOf(unique.get(key)!));
     try {
       // Nearly always all of them are new, and COPY is several times as fast.
-      await this.database.transaction((manager) => copyRows(manager, 'documents', COLUMNS, rows));
+      await this.database.transaction(async (manager) => {
+        // What says that they are indexed is committed after them in the same PostgreSQL, and its log is kept in order.
+        await manager.query('SET LOCAL synchronous_commit = off');
+        await copyRows(manager, 'documents', COLUMNS, rows);
+      });
     } catch (error) {
       if (!ALREADY_THERE.includes(String((error as { code?: unknown }).code))) throw error;
       await this.replace(rows);

@@ -5,14 +5,12 @@ import { limitOf, type LimitValues } from '@orrery/core/limits';
 import { findMasterKey } from '@orrery/identity/contract';
 import { LRUCache } from 'lru-cache';
 import type { EntityManager } from 'typeorm';
-import { leavesOf, MAX_FIELDS, type Refusal } from './leaves.js';
+import { leavesOf, type Looked, MAX_FIELDS, type Refusal } from './leaves.js';
 import { type FieldRow, TenantFields } from './tenant-fields.js';
 
 /** A message on its way into the index. */
-export interface Candidate {
+export interface Candidate extends Looked {
   tenantId: string;
-  /** As it will be stored. */
-  source: Readonly<Record<string, unknown>>;
 }
 
 const CACHED_TENANTS = 10_000;
@@ -59,8 +57,9 @@ export class FieldRegistry {
   async learn(candidates: readonly Candidate[]): Promise<Array<Refusal | undefined>> {
     const verdicts: Array<Refusal | undefined> = [];
     const open = new Map<string, number[]>();
-    for (const [i, { tenantId, source }] of candidates.entries()) {
-      const leaves = leavesOf(source);
+    for (const [i, candidate] of candidates.entries()) {
+      const { tenantId } = candidate;
+      const leaves = leavesOf(candidate);
       verdicts[i] = leaves.refusal;
       if (leaves.refusal || this.tenants.get(tenantId)?.covers(leaves)) continue;
       const waiting = open.get(tenantId);
@@ -72,7 +71,7 @@ export class FieldRegistry {
       await this.learnOf(tenantId, (fields) => {
         const rows: FieldRow[] = [];
         for (const i of waiting) {
-          const learned = fields.learn(leavesOf(candidates[i]!.source), limit);
+          const learned = fields.learn(leavesOf(candidates[i]!), limit);
           if (!Array.isArray(learned)) verdicts[i] = learned;
           else for (const row of learned) rows.push(row);
         }

@@ -34,19 +34,21 @@ export const MAX_FIELDS = 10_000;
 const UNKEPT = /\0|\p{Surrogate}/gu;
 const escaped = (character: string): string => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
 
-/** Of a document that was looked at a moment ago: the registry and the engine ask for the same. */
-const known = new WeakMap<object, Leaves>();
+/** A stored message, and its leaves once somebody has looked at them: the registry and the engine ask for the same. */
+export interface Looked {
+  source: Readonly<Record<string, unknown>>;
+  leaves?: Leaves;
+}
 
 /**
  * The leaves of a stored message (manual 13.3): those of `value` under `@<model>.value` when it has a model, of `extra` and
  * of `metadata` under their own names.
  */
-export function leavesOf(source: Readonly<Record<string, unknown>>): Leaves {
-  const before = known.get(source);
-  if (before) return before;
+export function leavesOf(message: Looked): Leaves {
+  if (message.leaves) return message.leaves;
   const found: Leaves = { leaves: new Map(), objects: new Set() };
   const walk = new Walk(found);
-  const { model, value, extra, metadata, location } = source;
+  const { model, value, extra, metadata, location } = message.source;
   for (const [name, text] of [
     ['model', model],
     ['metadata.source', (metadata as { source?: unknown } | null | undefined)?.source],
@@ -57,8 +59,7 @@ export function leavesOf(source: Readonly<Record<string, unknown>>): Leaves {
   // The model is a part of the name, which is kept.
   if (typeof model === 'string' && model !== '') walk.member(Path.of(`@${model}.value`), value, 0);
   walk.point(Path.of('location'), location);
-  known.set(source, found);
-  return found;
+  return (message.leaves = found);
 }
 
 const isObject = (value: unknown): value is Record<string, unknown> =>
