@@ -1,23 +1,14 @@
-import { DeliverPolicy, type JsMsg } from '@nats-io/jetstream';
 import type { EntityManager } from 'typeorm';
 import type { Database } from '../database/index.js';
-import { decodeEntry, type EntryItem } from '../messages/index.js';
 import { type BatchSpans, metrics } from '../telemetry/index.js';
 import type { Bus } from './bus.js';
 import { writeDeadLetter } from './dead-letters.js';
 import { LeaseManager } from './leases.js';
+import { type Entry, PartitionFeeds, type ReadItem } from './partition-feeds.js';
 import { FencedError, fence, keptOrigins, movePositions, reportPositions, type Position } from './positions.js';
-import { NUMBER_HEADER, ORIGIN_HEADER } from './publisher.js';
 import { measureLag, type ReaderProgress } from './reader-lag.js';
 import { streamName, type PartitionedStream } from './streams.js';
 import { describeRead } from './traced-items.js';
-
-/** One message or event, and where it was read. */
-export interface ReadItem extends EntryItem {
-  stream: PartitionedStream;
-  partition: number;
-  seq: number;
-}
 
 /** Runs after the commit of the batch that returned it: to wake whoever waits for the effect. */
 export type AfterCommit = () => void;
@@ -41,36 +32,6 @@ export interface ReaderOptions {
   lingerMs?: number;
 }
 
-interface Entry {
-  stream: PartitionedStream;
-  partition: number;
-  seq: number;
-  origin: string;
-  number: number;
-  items: ReadItem[];
-  bytes: number;
-  /** When the stream took it, epoch milliseconds. */
-  at: number;
-}
-
-interface Feed {
-  position: Position;
-  /** Ends the consumer, on the server too, where it would stay for minutes. */
-  close?: () => void;
-  /** Sequence of the last entry taken into the buffer. */
-  buffered: number;
-  paused: boolean;
-  /**
-   * Counts the times that reading began or was interrupted. A consumer of an earlier time must not be heard: it has
-   * passed over what came while the feed was paused, and its next message would hide that.
-   */
-  reading: number;
-}
-
-const MAX_BUFFERED_ITEMS = 20_000;
-/** Entries that a partition's stream may send ahead. What is under way when a full reader stops is sent again later. */
-const ENTRIES_AHEAD = 8;
-const MAX_BUFFERED_BYTES = 32 << 20;
 const RETRY_MS = 500;
 
 // SQLSTATE classes that say something about the data, not about the state of the server. Not 42: a table that is missing
@@ -86,15 +47,12 @@ const QUERY_CANCELED = '57014';
  */
 export class PartitionReader {
   private readonly leases: LeaseManager;
-  private readonly feeds = new Map<string, Feed>();
+  private readonly feeds: PartitionFeeds;
   /** Partitions of which the lease has been won and not lost since, with the epoch that it was won with. */
   private readonly won = new Map<number, number>();
   private readonly reported = new Map<string, number>();
-  private buffer: Entry[] = [];
   /** What is being applied. */
   private batch: Entry[] = [];
-  private bufferedItems = 0;
-  private bufferedBytes = 0;
   private stopped = false;
   private loop?: Promise<void>;
   private wake?: () => void;
@@ -117,7 +75,8 @@ export class PartitionReader {
     // The first one is an increase only if there was a 0 before.
     this.counted.failures.inc(0);
     metrics.deadMessages.inc({ reader: name }, 0);
-    this.leases = new LeaseManager(bus, options.name, bus.partitions, {
+    this.feeds = new PartitionFeeds(bus, name, () => this.wake?.());
+    this.leases = new LeaseManager(bus, name, bus.partitions, {
       acquired: (partition, epoch) => {
         this.won.set(partition, epoch);
         void this.open(partition, epoch);
@@ -132,7 +91,7 @@ export class PartitionReader {
     // After a disconnection the ordered consumers of nats.js count requests of the lost ones as pending, and may wait
     // half a minute for messages that they did not ask for: others are made, from the last entry.
     this.unsubscribe = this.bus.onReconnect(() => {
-      this.pause();
+      this.feeds.pause();
       this.wake?.();
     });
     this.endMeasuring = measureLag(this.bus, this.options.name, () => this.progress());
@@ -148,10 +107,7 @@ export class PartitionReader {
     this.endMeasuring?.();
     this.wake?.();
     await this.loop;
-    for (const feed of this.feeds.values()) {
-      feed.reading++;
-      feed.close?.();
-    }
+    this.feeds.pause();
     await this.report();
     await this.leases.stop();
   }
@@ -170,8 +126,7 @@ export class PartitionReader {
           const position = await fence(this.bus, this.options.database, this.options.name, name, epoch);
           // Lost meanwhile: a feed without a lease would be dropped by nobody.
           if (this.won.get(partition) !== epoch) return;
-          this.feeds.set(name, { position, buffered: position.seq, paused: true, reading: 0 });
-          await this.resume(stream, partition);
+          await this.feeds.open(stream, partition, position);
           break;
         } catch (error) {
           if (error instanceof FencedError) {
@@ -191,111 +146,13 @@ export class PartitionReader {
   private drop(partition: number): void {
     this.won.delete(partition);
     metrics.ownedPartitions.set({ reader: this.options.name }, this.leases.keys.length);
-    for (const stream of this.options.streams) {
-      const name = streamName(stream, partition);
-      this.feeds.get(name)?.close?.();
-      this.feeds.delete(name);
-    }
-    const kept = this.buffer.filter((entry) => entry.partition !== partition);
-    this.buffer = kept;
-    this.bufferedItems = kept.reduce((sum, entry) => sum + entry.items.length, 0);
-    this.bufferedBytes = kept.reduce((sum, entry) => sum + entry.bytes, 0);
-  }
-
-  // An ordered consumer acknowledges nothing and is made anew, from the last entry, when it missed one.
-  private async resume(stream: PartitionedStream, partition: number): Promise<void> {
-    const name = streamName(stream, partition);
-    const feed = this.feeds.get(name);
-    if (!feed?.paused) return;
-    feed.paused = false;
-    const reading = ++feed.reading;
-    try {
-      const consumer = await this.bus.js.consumers.get(name, {
-        deliver_policy: DeliverPolicy.StartSequence,
-        opt_start_seq: feed.buffered + 1,
-      });
-      const messages = await consumer.consume({
-        max_messages: ENTRIES_AHEAD,
-        callback: (message) => {
-          if (feed.reading === reading) this.take(stream, partition, feed, message);
-        },
-      });
-      const close = (): void => {
-        void messages.close();
-        consumer.delete().catch(() => undefined);
-      };
-      if (this.feeds.get(name) === feed && feed.reading === reading) feed.close = close;
-      else close();
-      // It ends by itself when the server will not go on with it: reading then begins again.
-      void messages.closed().then(() => {
-        if (feed.reading !== reading) return;
-        feed.reading++;
-        feed.paused = true;
-        delete feed.close;
-      });
-    } catch (error) {
-      if (feed.reading === reading) feed.paused = true;
-      throw error;
-    }
-  }
-
-  private take(stream: PartitionedStream, partition: number, feed: Feed, message: JsMsg): void {
-    if (feed.paused || message.seq <= feed.buffered || this.feeds.get(streamName(stream, partition)) !== feed) return;
-    feed.buffered = message.seq;
-    const number = Number(message.headers?.get(NUMBER_HEADER) ?? 0);
-    const origin = message.headers?.get(ORIGIN_HEADER) ?? '';
-    let items: ReadItem[] = [];
-    try {
-      const { seq } = message;
-      items = decodeEntry(message.data).map(({ header, body }) => ({ header, body, stream, partition, seq }));
-    } catch (error) {
-      this.bus.logger.error(
-        { stream: streamName(stream, partition), seq: message.seq, error: String(error) },
-        'skipped an entry of unknown format',
-      );
-    }
-    this.buffer.push({
-      stream,
-      partition,
-      seq: message.seq,
-      origin,
-      number,
-      items,
-      bytes: message.data.length,
-      at: message.info.timestampNanos / 1e6,
-    });
-    this.bufferedItems += items.length;
-    this.bufferedBytes += message.data.length;
-    if (this.bufferedItems > MAX_BUFFERED_ITEMS || this.bufferedBytes > MAX_BUFFERED_BYTES) this.pause();
-    this.wake?.();
-  }
-
-  // The consumer fetches ahead without asking, so a reader that falls behind stops consuming and later starts again.
-  private pause(): void {
-    for (const feed of this.feeds.values()) {
-      feed.paused = true;
-      feed.reading++;
-      feed.close?.();
-      delete feed.close;
-    }
-  }
-
-  private resumeAll(): void {
-    for (const stream of this.options.streams)
-      for (let partition = 0; partition < this.bus.partitions; partition++)
-        if (this.feeds.get(streamName(stream, partition))?.paused)
-          this.resume(stream, partition).catch((error: unknown) =>
-            this.bus.logger.warn(
-              { reader: this.options.name, error: String(error) },
-              'could not resume reading; trying again',
-            ),
-          );
+    this.feeds.drop(partition);
   }
 
   private async run(): Promise<void> {
     while (!this.stopped) {
-      if (this.buffer.length === 0) {
-        this.resumeAll();
+      if (this.feeds.isEmpty) {
+        this.feeds.resume();
         await new Promise<void>((resolve) => {
           const timer = setTimeout(resolve, 1000);
           this.wake = () => {
@@ -306,17 +163,16 @@ export class PartitionReader {
         continue;
       }
       if (this.options.lingerMs) await this.linger(this.options.lingerMs);
-      this.batch = this.nextBatch();
+      this.batch = this.feeds.next(this.maxItems);
       await this.process(this.batch);
       this.batch = [];
-      // Soon enough that there is work until the next ones come.
-      if (this.bufferedItems < MAX_BUFFERED_ITEMS / 2) this.resumeAll();
+      this.feeds.resume();
     }
   }
 
   /** Until the time is over, or a batch is full. */
   private async linger(ms: number): Promise<void> {
-    const enough = (): boolean => this.stopped || this.bufferedItems >= this.maxItems;
+    const enough = (): boolean => this.stopped || this.feeds.waiting >= this.maxItems;
     if (enough()) return;
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, ms);
@@ -332,31 +188,17 @@ export class PartitionReader {
     return this.options.maxItems ?? 1000;
   }
 
-  private nextBatch(): Entry[] {
-    const max = this.maxItems;
-    let count = 0;
-    let items = 0;
-    while (count < this.buffer.length && (count === 0 || items + this.buffer[count]!.items.length <= max))
-      items += this.buffer[count++]!.items.length;
-    const batch = this.buffer.splice(0, count);
-    for (const entry of batch) {
-      this.bufferedItems -= entry.items.length;
-      this.bufferedBytes -= entry.bytes;
-    }
-    return batch;
-  }
-
   private async process(batch: Entry[]): Promise<void> {
     let entries = batch;
     while (entries.length > 0 && !this.stopped) {
-      entries = entries.filter((entry) => this.feeds.has(streamName(entry.stream, entry.partition)));
+      entries = entries.filter(({ name }) => this.feeds.position(name));
       try {
         await this.commit(entries, (items, manager) => this.options.handle(items, manager));
         return;
       } catch (error) {
         if (error instanceof FencedError) {
           for (const stream of error.streams) {
-            const partition = Number(stream.slice(stream.lastIndexOf('_') + 1));
+            const partition = partitionOf(stream);
             this.leases.forget(partition);
             this.drop(partition);
           }
@@ -427,14 +269,13 @@ export class PartitionReader {
     const moved = new Map<string, Position>();
     const items: ReadItem[] = [];
     for (const entry of entries) {
-      const name = streamName(entry.stream, entry.partition);
-      let position = moved.get(name);
+      let position = moved.get(entry.name);
       if (!position) {
-        const feed = this.feeds.get(name)!;
-        const epoch = this.leases.epoch(entry.partition);
-        if (epoch === undefined) throw new FencedError([name]);
-        position = { ...feed.position, epoch, origins: keptOrigins(feed.position.origins) };
-        moved.set(name, position);
+        const committed = this.feeds.position(entry.name);
+        const epoch = this.leases.epoch(partitionOf(entry.name));
+        if (committed === undefined || epoch === undefined) throw new FencedError([entry.name]);
+        position = { ...committed, epoch, origins: keptOrigins(committed.origins) };
+        moved.set(entry.name, position);
       }
       position.seq = entry.seq;
       if (entry.number > 0) {
@@ -461,42 +302,38 @@ export class PartitionReader {
     }
     this.counted.batchSeconds.observe((performance.now() - began) / 1000);
     this.counted.batchMessages.observe(items.length);
-    for (const [name, position] of moved) {
-      const feed = this.feeds.get(name);
-      if (feed) feed.position = position;
-    }
+    for (const [stream, position] of moved) this.feeds.moved(stream, position);
     this.counted.messages.inc(items.length);
     for (const each of after) each();
   }
 
   private progress(): ReaderProgress[] {
     const oldest = new Map<string, number>();
-    for (const { stream, partition, seq, at } of [...this.batch, ...this.buffer]) {
-      const name = streamName(stream, partition);
-      if (!oldest.has(name) && seq > (this.feeds.get(name)?.position.seq ?? seq)) oldest.set(name, at);
-    }
-    return this.options.streams.flatMap((stream) =>
-      this.partitions.flatMap((partition) => {
-        const name = streamName(stream, partition);
-        const feed = this.feeds.get(name);
-        return feed ? { stream, partition, committed: feed.position.seq, oldestAt: oldest.get(name) } : [];
-      }),
-    );
+    for (const { name, seq, at } of [...this.batch, ...this.feeds.entries])
+      if (!oldest.has(name) && seq > (this.feeds.position(name)?.seq ?? seq)) oldest.set(name, at);
+    return [...this.feeds.positions()].map(({ name, stream, partition, seq }) => ({
+      stream,
+      partition,
+      committed: seq,
+      oldestAt: oldest.get(name),
+    }));
   }
 
   private async report(): Promise<void> {
-    const committed = new Map(
-      [...this.feeds]
-        .filter(([name, feed]) => this.reported.get(name) !== feed.position.seq)
-        .map(([name, feed]) => [name, feed.position.seq]),
-    );
+    const committed = new Map<string, number>();
+    for (const { name, seq } of this.feeds.positions()) if (this.reported.get(name) !== seq) committed.set(name, seq);
     if (committed.size === 0) return;
-    for (const [name, seq] of committed) this.reported.set(name, seq);
-    await reportPositions(this.bus, this.options.name, this.options.streams, committed).catch((error: unknown) =>
-      this.bus.logger.warn({ error: String(error) }, 'could not report positions'),
-    );
+    try {
+      await reportPositions(this.bus, this.options.name, this.options.streams, committed);
+      for (const [name, seq] of committed) this.reported.set(name, seq);
+    } catch (error) {
+      this.bus.logger.warn({ error: String(error) }, 'could not report positions');
+    }
   }
 }
+
+/** Of a stream, by its name. */
+const partitionOf = (stream: string): number => Number(stream.slice(stream.lastIndexOf('_') + 1));
 
 /** True when the data is to blame: repeating the batch would fail again. */
 function isDataError(error: unknown): boolean {
