@@ -4,7 +4,10 @@ import { ApiError } from '@orrery/core/http';
 import { type FieldTypes, MESSAGE_FIELDS, parseSearch } from '../dsl/index.js';
 import type { IndexedDocument, SearchAnswer } from '../search-engine.js';
 import { ask, CASES, checkAnswer, contractDocuments, CROWD } from '../testing/contract.js';
+import { condition } from './conditions.js';
 import { EmbeddedEngine, embeddedMigrations } from './index.js';
+import { passStatement, plan } from './passes.js';
+import { Sql } from './sql.js';
 
 const schema = { name: 'search', entities: [], migrations: embeddedMigrations };
 
@@ -114,6 +117,7 @@ describe('the embedded engine', () => {
       { term: { '@m.value.deep': 'inner' } },
       { match: { '@m.value.text': 'b' } },
       { term: { '@m.value.odd"key\\': 1 } },
+      { range: { '@m.value.odd"key\\': { gt: -1e300, lte: 1 } } },
     ])
       expect((await find('odd', { query }, types)).hits.total.value).toBe(1);
     expect((await find('odd', { query: { exists: { field: '@m.value.nothing' } } }, types)).hits.total.value).toBe(0);
@@ -151,6 +155,35 @@ describe('the embedded engine', () => {
     const wide = await failureOf(find(CROWD, { size: 0, aggs: { a: minutes } }));
     expect((wide as ApiError).status).toBe(400);
     expect((await find(CROWD, { size: 0 })).hits.total.value).toBe(10_000);
+  });
+
+  it('adds up documents in parallel where there are enough', async () => {
+    const types: FieldTypes = (field) => (field === '@crowd.value.n' ? 'number' : MESSAGE_FIELDS[field]);
+    const { query, aggregations } = parseSearch(
+      {
+        query: { range: { '@crowd.value.n': { gte: 5 } } },
+        aggs: {
+          days: {
+            date_histogram: { field: 'timestamp', calendar_interval: 'day', time_zone: 'Europe/Paris' },
+            aggs: { n: { extended_stats: { field: '@crowd.value.n' } } },
+          },
+        },
+      },
+      'v1',
+      types,
+    );
+    const sql = new Sql();
+    const where = `tenant_id = ${sql.value(CROWD, 'text')} AND ${condition(sql, query)}`;
+    const statement = passStatement(sql, where, plan(aggregations)[0]!, 1000);
+    await database.query('ANALYZE documents');
+    const explained = await database.transaction(async (manager) => {
+      // As if there were many.
+      for (const setting of ['parallel_setup_cost', 'parallel_tuple_cost', 'min_parallel_table_scan_size'])
+        await manager.query(`SET LOCAL ${setting} = 0`);
+      await manager.query('SET LOCAL enable_indexscan = off');
+      return (await manager.query(`EXPLAIN ${statement}`, sql.parameters)) as unknown[];
+    });
+    expect(JSON.stringify(explained)).toMatch(/Gather.*Partial \w*Aggregate/);
   });
 
   it('answers 400 when numbers leave what a double holds, and counts great ones', async () => {
