@@ -10,9 +10,10 @@ import { freePort } from '../services/free-port.mjs';
 import { findMosquittoBroker } from '../services/mosquitto.mjs';
 import { consumeFifo } from './fifo-consumer.mjs';
 import { Latencies } from './latencies.mjs';
-import { handledBy, makeRules } from './matching-rules.mjs';
+import { makeRules } from './matching-rules.mjs';
 import { startLoad } from './mqtt-load.mjs';
 import { usage, watchUsage } from './processes.mjs';
+import { handledBy } from './readers.mjs';
 
 // Orrery and, in the same run on the same machine, what a team would build instead: Mosquitto with a script that
 // batches into Postgres. Messages are 250 bytes of JSON, QoS 1, from 100 connections. Orrery has ten rules, of which one
@@ -24,6 +25,9 @@ const { values: flags } = parseArgs({
     rate: { type: 'string', default: '10000' },
     short: { type: 'boolean', default: false },
     'skip-baseline': { type: 'boolean', default: false },
+    /** A process of each service instead of two of all. */
+    separate: { type: 'boolean', default: false },
+    replicas: { type: 'string', default: '1' },
   },
 });
 const SECONDS = flags.short ? 15 : Number(flags.seconds);
@@ -101,7 +105,13 @@ async function orrery() {
     ORRERY_MQTT_PORT: String(await freePort()),
     ORRERY_MQTTS_PORT: String(await freePort()),
   };
-  const platform = await startPlatform({ dataDir, env, output: openSync(join(dataDir, 'orrery.log'), 'a') });
+  const platform = await startPlatform({
+    dataDir,
+    env,
+    separate: flags.separate,
+    replicas: Number(flags.replicas),
+    output: openSync(join(dataDir, 'orrery.log'), 'a'),
+  });
   const sql = new Client({ connectionString: platform.services.databaseUrl });
   await sql.connect();
   const apiKey = /** @type {string} */ (platform.apiKey);
@@ -153,12 +163,11 @@ async function orrery() {
       Number(
         (await sql.query(`SELECT count(*) n FROM store.messages WHERE stream_id LIKE 'urn:lo:nsid:mqtt:%'`)).rows[0].n,
       );
-    const processing = platform.processes.find(({ name }) => name === 'processing');
 
     /** @param {string} title @param {Partial<import('./mqtt-load.mjs').LoadOptions>} options @param {boolean} [stored] */
     const phase = async (title, options, stored = false) => {
       const [storedBefore, deliveredBefore] = [await count(), delivered];
-      const [handledBefore, began] = [await handledBy(processing?.httpPort ?? 0), performance.now()];
+      const [handledBefore, began] = [await handledBy(platform.processes), performance.now()];
       fifo = new Latencies();
       const puback = new Latencies();
       const watch = watchUsage({ ...pids, 'load generator': process.pid });
@@ -178,7 +187,7 @@ async function orrery() {
       const rates = {};
       const deadline = Date.now() + 180_000;
       while (Date.now() < deadline && (Object.keys(rates).length < 4 || delivered - deliveredBefore < acknowledged)) {
-        const handled = await handledBy(processing?.httpPort ?? 0);
+        const handled = await handledBy(platform.processes);
         for (const [reader, name] of Object.entries(READERS)) {
           const events = reader === 'event-processing' ? 0 : Math.floor(acknowledged / FIRES);
           if ((handled[reader] ?? 0) - (handledBefore[reader] ?? 0) >= acknowledged + events)
@@ -219,7 +228,7 @@ async function orrery() {
       return result;
     };
 
-    const edge = pids['edge'] ?? 0;
+    const edge = pids['edge'] ?? pids['mqtt-connector'] ?? pids['mqtt-connector-1'] ?? 0;
     const before = usage(edge).rssMiB;
     const idle = startLoad({
       port: platform.mqttPort,

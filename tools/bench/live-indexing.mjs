@@ -1,5 +1,6 @@
 import { startLoad } from './mqtt-load.mjs';
 import { usage } from './processes.mjs';
+import { handledBy } from './readers.mjs';
 
 const CONNECTIONS = 100;
 /** Before what is measured: devices are made, compilers get warm. */
@@ -27,13 +28,10 @@ const sleep = (/** @type {number} */ ms) => new Promise((resolve) => setTimeout(
  * @returns {Promise<LiveIndexing>}
  */
 export async function liveIndexing({ platform, apiKey, messages, pids }) {
-  const processing = platform.processes.find(({ name }) => name === 'processing');
   /** Messages that both readers have handled. */
   const handled = async () => {
-    const text = await (await fetch(`http://127.0.0.1:${processing?.httpPort}/metrics`)).text();
-    const of = (/** @type {string} */ reader) =>
-      Number(new RegExp(`orrery_reader_messages_total\\{reader="${reader}"\\} (\\d+)`).exec(text)?.[1] ?? 0);
-    return { stored: of('store'), indexed: of('search') };
+    const { store = 0, search = 0 } = await handledBy(platform.processes);
+    return { stored: store, indexed: search };
   };
   const counts = async (/** @type {string} */ from) => {
     const url = `${platform.httpUrl}/api/v1/data/search/counts?from=${from}`;

@@ -26,18 +26,3 @@ export async function makeRules(post, from, to) {
     });
   }
 }
-
-/**
- * Messages and events that each reader of a process has handled.
- * @param {number} httpPort of the process
- * @returns {Promise<Record<string, number>>}
- */
-export async function handledBy(httpPort) {
-  const text = await (await fetch(`http://127.0.0.1:${httpPort}/metrics`)).text();
-  return Object.fromEntries(
-    [...text.matchAll(/^orrery_reader_messages_total\{reader="([^"]+)"\} (\d+)/gm)].map(([, reader, count]) => [
-      reader,
-      Number(count),
-    ]),
-  );
-}

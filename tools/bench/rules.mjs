@@ -5,9 +5,10 @@ import { parseArgs } from 'node:util';
 import { build, installDependencies } from '../install.mjs';
 import { startPlatform } from '../platform.mjs';
 import { freePort } from '../services/free-port.mjs';
-import { handledBy, makeRules } from './matching-rules.mjs';
+import { makeRules } from './matching-rules.mjs';
 import { startLoad } from './mqtt-load.mjs';
 import { watchUsage } from './processes.mjs';
+import { handledBy } from './readers.mjs';
 
 // What rules cost: the same messages with 0, 10 and 50 matching rules of the account, of which one fires for each hundredth
 // message. A run ends when every acknowledged message has been stored and evaluated. On one machine; local only.
@@ -57,7 +58,7 @@ try {
   };
   /** Messages and events that each reader has handled. */
   const handled = async () => {
-    const counts = await handledBy(processing?.httpPort ?? 0);
+    const counts = await handledBy(platform.processes);
     return READERS.map((reader) => counts[reader] ?? 0);
   };
   try {
