@@ -154,6 +154,15 @@ async function fill(sql, tenantId) {
   row('stored, in transactions of 1000', `${Math.round(MESSAGES / (writing / 1000))} messages/s`);
 }
 
+/** What a schema takes on disk, with its indexes. @param {Client} sql @param {string} schema */
+async function bytesPerMessage(sql, schema) {
+  const { rows } = await sql.query(
+    `SELECT sum(pg_total_relation_size(oid))::float8 AS bytes FROM pg_class WHERE relkind = 'r' AND relnamespace = $1::regnamespace`,
+    [schema],
+  );
+  return `${Math.round(rows[0].bytes / MESSAGES)} bytes a message`;
+}
+
 const day = { gte: new Date(END - DAY_MS).toISOString(), lt: new Date(END).toISOString() };
 const grouped = {
   streams: {
@@ -284,6 +293,7 @@ async function run(engine, own, first, pid) {
       while (!tenantId) tenantId = (await sql.query('SELECT tenant_id FROM messages LIMIT 1')).rows[0]?.tenant_id;
       await fill(sql, tenantId);
       await sql.query('ANALYZE messages');
+      row('on disk, with its indexes', await bytesPerMessage(sql, 'store'));
       await sql.end();
       for (const limit of [100, 1000])
         await measure(`page of ${limit} of a stream`, ROUNDS * 4, (n) =>
@@ -294,6 +304,12 @@ async function run(engine, own, first, pid) {
     }
     print(`\n${engine}`);
     await index(api);
+    if (engine === 'embedded') {
+      const sql = new Client({ connectionString: platform.services.databaseUrl });
+      await sql.connect();
+      row('index on disk', await bytesPerMessage(sql, 'search'));
+      await sql.end();
+    }
     // What is indexed is found a moment later.
     await new Promise((resolve) => setTimeout(resolve, 3000));
     print(`counted: ${JSON.stringify(await api.call(`${SEARCH}/counts`))}`);
