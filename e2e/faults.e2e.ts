@@ -1,121 +1,155 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { eventually } from '@orrery/core/testing';
-import { holds } from './load.js';
-import { type EndToEnd, startEndToEnd } from './platform.js';
+import { memoryOf } from '../tools/chaos/memory.mjs';
+import { startTrial, type Trial } from './trial.js';
 
-// What was acknowledged is in the store and in the FIFO exactly once, and in the order of its device, whatever dies.
+// What was acknowledged is stored, indexed, evaluated and put into its FIFO exactly once, in the order of its device, and
+// pushed to its webhook, whatever dies.
 
-let e2e: EndToEnd;
+/** A message of which a stream of 1 MiB holds no more than a thousand. */
+const PAD = 'x'.repeat(700);
+/** Which a process may use more or less of at any moment, in MiB: the garbage of a few seconds. */
+const MEMORY_NOISE = 96;
+
+let trial: Trial;
 beforeAll(async () => {
   // The smallest streams there are, so that one of them can be filled.
-  e2e = await startEndToEnd({ separate: true, replicas: 2, env: { ORRERY_STREAM_MAX_BYTES: String(1 << 20) } });
-}, 180_000);
-afterAll(() => e2e.stop(), 60_000);
+  trial = await startTrial({ separate: true, replicas: 2, env: { ORRERY_STREAM_MAX_BYTES: String(1 << 20) } });
+}, 300_000);
+afterAll(() => trial.stop(), 60_000);
 
-const signal = (name: string, kind: NodeJS.Signals): void => void e2e.process(name).child!.kill(kind);
-const restarted = async (name: string, starts: number): Promise<void> => {
-  const process = e2e.process(name);
-  await eventually(
-    async () => process.starts > starts && (await fetch(`http://127.0.0.1:${process.httpPort}/health/ready`)).ok,
-    30_000,
-  );
-};
-const kill = async (name: string): Promise<void> => {
-  const { starts } = e2e.process(name);
-  signal(name, 'SIGKILL');
-  await restarted(name, starts);
-};
-
-describe('every acknowledged message is stored once and routed once', () => {
+describe('every acknowledged message comes to everything that it must come to, once', () => {
   it(
     'while both stores are killed',
     () =>
-      holds(e2e, 'killed-store', async () => {
-        await kill('store-1');
-        await kill('store-2');
+      trial.holds('killed-store', async () => {
+        await trial.cluster.kill('store-1');
+        await trial.cluster.kill('store-2');
       }),
-    120_000,
+    240_000,
   );
 
   it(
     'while both routing instances are killed',
     () =>
-      holds(e2e, 'killed-routing', async () => {
-        await kill('routing-1');
-        await kill('routing-2');
+      trial.holds('killed-routing', async () => {
+        await trial.cluster.kill('routing-1');
+        await trial.cluster.kill('routing-2');
       }),
-    120_000,
+    240_000,
+  );
+
+  it(
+    'while what evaluates, indexes, decodes and transforms is killed',
+    () =>
+      trial.holds('killed-processing', () =>
+        trial.cluster.kill(
+          ...['event-processing', 'search', 'decoder', 'pipeline'].flatMap((service) => [
+            `${service}-1`,
+            `${service}-2`,
+          ]),
+        ),
+      ),
+    240_000,
   );
 
   it('while the connectors are killed, and their devices become OFFLINE when they do not come back', async () => {
-    const lonely = await e2e.device('lonely');
+    const lonely = await trial.e2e.device('lonely');
     lonely.on('error', () => undefined);
-    await holds(e2e, 'killed-connector', async () => {
-      await kill('mqtt-connector-1');
-      await kill('mqtt-connector-2');
+    await trial.holds('killed-connector', async () => {
+      await trial.cluster.kill('mqtt-connector-1');
+      await trial.cluster.kill('mqtt-connector-2');
     });
     await eventually(async () => {
-      const { body } = await e2e.api.get<{ interfaces: Array<{ status: string }> }>(
+      const { body } = await trial.e2e.api.get<{ interfaces: Array<{ status: string }> }>(
         '/api/v1/deviceMgt/devices/urn:lo:nsid:mqtt:lonely',
       );
       return body.interfaces[0]!.status === 'OFFLINE';
     }, 30_000);
-  }, 120_000);
+  }, 240_000);
 
   it(
     'while device-manager and identity are killed',
     () =>
-      holds(e2e, 'killed-inventory', async () => {
-        for (const name of ['device-manager-1', 'device-manager-2', 'identity-1', 'identity-2'])
-          signal(name, 'SIGKILL');
-        await restarted('identity-1', 1);
-        await restarted('device-manager-2', 1);
-      }),
-    120_000,
+      trial.holds('killed-inventory', () =>
+        trial.cluster.kill('device-manager-1', 'device-manager-2', 'identity-1', 'identity-2'),
+      ),
+    240_000,
   );
 
   it(
     'while owners of partitions are paused beyond their lease and wake up again',
     () =>
-      holds(e2e, 'paused-owner', async ({ settled }) => {
-        signal('store-1', 'SIGSTOP');
-        signal('routing-2', 'SIGSTOP');
-        // The other instances take over: what is acknowledged until now is stored and routed without them.
-        await settled();
-        signal('store-1', 'SIGCONT');
-        signal('routing-2', 'SIGCONT');
+      // The other instances take over: what is acknowledged until now is stored and routed without them.
+      trial.holds('paused-owner', (traffic) => trial.cluster.freeze(['store-1', 'routing-2'], () => traffic.settled())),
+    240_000,
+  );
+
+  it(
+    'while the webhook does not answer, answers 500, and refuses connections',
+    () =>
+      trial.holds('broken-webhook', async (traffic) => {
+        for (const mode of ['hangs', 'fails', 'closed'] as const) {
+          await trial.servers.setMode(mode);
+          await traffic.flows();
+        }
+        await trial.servers.setMode('works');
       }),
-    120_000,
+    240_000,
   );
 
   it(
     'while streams fill up because nobody routes: publishers wait, and HTTP answers 503',
     () =>
-      holds(
-        e2e,
+      trial.holds(
         'full-stream',
-        async ({ acknowledged }) => {
-          signal('routing-1', 'SIGSTOP');
-          signal('routing-2', 'SIGSTOP');
-          // Publications stop being acknowledged: a second in which none is.
-          let last = -1;
-          await eventually(async () => {
-            const now = acknowledged();
-            await new Promise((resolve) => setTimeout(resolve, 1000));
-            const still = last === now && now === acknowledged();
-            last = acknowledged();
-            return still;
-          }, 60_000);
-          const answers = await Promise.all(
-            Array.from({ length: 8 }, (_, i) =>
-              e2e.api.post(`/api/v0/data/streams/refused-${i}`, { value: { pad: 'x'.repeat(300_000) } }),
-            ),
-          );
-          expect(answers.find(({ status }) => status === 503)).toMatchObject({ body: { code: 'SERVICE_UNAVAILABLE' } });
-          signal('routing-1', 'SIGCONT');
-          signal('routing-2', 'SIGCONT');
-        },
-        3000,
+        (traffic) =>
+          trial.cluster.freeze(['routing-1', 'routing-2'], async () => {
+            await traffic.blocked(1000);
+            const answers = await Promise.all(
+              Array.from({ length: 8 }, (_, i) =>
+                trial.e2e.api.post(`/api/v0/data/streams/refused-${i}`, { value: { pad: 'x'.repeat(300_000) } }),
+              ),
+            );
+            expect(answers.find(({ status }) => status === 503)).toMatchObject({
+              body: { code: 'SERVICE_UNAVAILABLE' },
+            });
+          }),
+        { rate: 2000, pad: PAD },
       ),
-    180_000,
+    240_000,
   );
+
+  it('while nobody stores and clients send more than the bus and the connector hold: they wait, and memory stays flat', () => {
+    const { cluster, e2e } = trial;
+    return trial.holds(
+      'back-pressure',
+      (traffic) =>
+        cluster.freeze(['store-1', 'store-2'], async () => {
+          await traffic.blocked(2000);
+          // What the connector holds of all clients is bounded: it reads from none of them any more.
+          const { httpPort } = cluster.process('mqtt-connector-1');
+          const metrics = await (await fetch(`http://127.0.0.1:${httpPort}/metrics`)).text();
+          expect(Number(/orrery_bus_pending_messages\{stream="READY"\} (\d+)/.exec(metrics)?.[1])).toBeGreaterThan(
+            4096,
+          );
+          const before = memoryOf(e2e.platform);
+          const { published } = traffic;
+          await delay(4000);
+          expect(traffic.published).toBe(published);
+          const grown = [...memoryOf(e2e.platform)].filter(
+            ([name, mib]) => mib - (before.get(name) ?? mib) > MEMORY_NOISE,
+          );
+          expect(grown).toEqual([]);
+        }),
+      {
+        rate: 50_000,
+        connections: 50,
+        window: 200,
+        pad: PAD,
+        port: cluster.process('mqtt-connector-1').mqttPort!,
+        stages: false,
+      },
+    );
+  }, 240_000);
 });

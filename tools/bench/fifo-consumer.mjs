@@ -4,10 +4,10 @@ import mqtt from 'mqtt-packet';
 /**
  * Consumes a FIFO over MQTT and TLS, as an application does, and acknowledges each message at once.
  *
- * @param {{ port: number, ca: Buffer | string, apiKey: string, fifo: string, clientId?: string, onMessage: (payload: Buffer) => void }} options
+ * @param {{ port: number, ca: Buffer | string, apiKey: string, fifo: string, clientId?: string, onMessage: (payload: Buffer) => void, onClose?: () => void }} options
  * @returns {Promise<{ close: () => void }>} resolves when the subscription is active
  */
-export function consumeFifo({ port, ca, apiKey, fifo, clientId = 'consumer', onMessage }) {
+export function consumeFifo({ port, ca, apiKey, fifo, clientId = 'consumer', onMessage, onClose }) {
   return new Promise((resolve, reject) => {
     const socket = connect({ port, host: '127.0.0.1', ca, servername: 'localhost' });
     const parser = mqtt.parser({ protocolVersion: 4 });
@@ -53,5 +53,9 @@ export function consumeFifo({ port, ca, apiKey, fifo, clientId = 'consumer', onM
       socket.write(buffer);
     });
     socket.on('error', reject);
+    socket.on('close', () => {
+      reject(new Error('closed before the subscription was active'));
+      onClose?.();
+    });
   });
 }

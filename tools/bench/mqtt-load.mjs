@@ -10,11 +10,13 @@ import mqtt from 'mqtt-packet';
  * @property {number} [total] stops after that many
  * @property {number} [durationMs] stops after that time
  * @property {(connection: number) => { clientId: string, username?: string, password?: string, topic: string }} device
- * @property {(n: number, now: number) => string} payload of publication n; `now` is in milliseconds since the epoch
- * @property {(n: number, latencyMs: number) => void} [onAck]
+ * @property {(n: number, now: number, connection: number) => string} payload of publication n; `now` is in milliseconds since the epoch
+ * @property {(n: number, latencyMs: number, connection: number) => void} [onAck]
  *
  * @typedef {object} Load
  * @property {Promise<{ sent: number, acknowledged: number, seconds: number }>} done
+ * @property {number} sent so far
+ * @property {(rate: number) => void} setRate from now on; for loads that began with a rate
  * @property {() => void} stop sends no more; `done` follows when what is under way is acknowledged or its connection is gone
  */
 
@@ -28,7 +30,8 @@ const now = () => performance.timeOrigin + performance.now();
  * @returns {Load}
  */
 export function startLoad(options) {
-  const { port, connections, window, rate, total = Infinity, durationMs = Infinity } = options;
+  const { port, connections, window, total = Infinity, durationMs = Infinity } = options;
+  let { rate } = options;
   let sent = 0;
   let acknowledged = 0;
   let lost = 0;
@@ -66,7 +69,7 @@ export function startLoad(options) {
           if (!entry) return;
           this.waiting.delete(Number(packet.messageId));
           acknowledged++;
-          options.onAck?.(entry.n, now() - entry.at);
+          options.onAck?.(entry.n, now() - entry.at, this.index);
           if (!rate) this.fill();
         }
       });
@@ -109,7 +112,7 @@ export function startLoad(options) {
       return mqtt.generate({
         cmd: 'publish',
         topic: this.device.topic,
-        payload: options.payload(n, at),
+        payload: options.payload(n, at, this.index),
         qos: 1,
         messageId: this.id,
         dup: false,
@@ -152,5 +155,16 @@ export function startLoad(options) {
     for (const { socket } of all) socket?.destroy();
     return { sent, acknowledged, seconds };
   })();
-  return { done, stop: () => (stopped = true) };
+  return {
+    done,
+    get sent() {
+      return sent;
+    },
+    setRate(next) {
+      rate = next;
+      paced = 0;
+      pacedFrom = undefined;
+    },
+    stop: () => (stopped = true),
+  };
 }
