@@ -59,11 +59,11 @@ async function closedPort(): Promise<number> {
   return port;
 }
 
-async function balance(instances: Instance[]): Promise<number> {
+async function balance(instances: Instance[], endingMs?: number): Promise<number> {
   await writeFile(file, JSON.stringify({ connector: instances }));
   upstreams = new Upstreams(file, createLogger('gateway', 'silent'));
   await upstreams.start();
-  return listening(balanceTcp(() => upstreams.connect(upstreams.candidates('connector'), 'mqtt')));
+  return listening(balanceTcp(() => upstreams.connect(upstreams.candidates('connector'), 'mqtt'), endingMs));
 }
 const open = async (port: number): Promise<Socket> => {
   const client = connect({ port, host: '127.0.0.1', allowHalfOpen: true });
@@ -144,6 +144,22 @@ it('a side that is gone takes the other one with it', async () => {
   const next = await eventually(() => behind !== server && behind);
   next.resetAndDestroy();
   await told;
+});
+
+it('a client that does not end is not waited for when the server has ended', async () => {
+  let closed: Promise<unknown> | undefined;
+  const port = await balance(
+    [
+      await instance((socket) => {
+        closed = once(socket.resume(), 'close');
+        socket.end('bye');
+      }),
+    ],
+    100,
+  );
+  const client = await open(port);
+  expect(await all(client)).toBe('bye');
+  await closed;
 });
 
 it('who does not read is not read for: little is held, and all of it arrives', async () => {

@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { pipeline } from 'node:stream';
 import { TLSSocket } from 'node:tls';
+import { endInTime } from './ending.js';
 
 /**
  * Passes a request for a WebSocket on, and what follows both ways. The server behind is told what only this one sees:
@@ -32,6 +33,7 @@ export async function passWebSocket(
     socket.destroySoon();
     passed.destroySoon();
   };
+  endInTime(socket, passed);
   pipeline(socket, passed, ended);
   pipeline(passed, socket, ended);
 }
