@@ -251,6 +251,18 @@ describe('a trace', () => {
     expect(called.headers['traceparent']).toBe(contextOf(transform));
   }, 60_000);
 
+  it('is begun for so many who ask for it in a second, and the others leave no span anywhere', async () => {
+    const traces = Array.from({ length: 300 }, () => newTrace());
+    for (const { traceparent } of traces)
+      device.publish('dev/data', JSON.stringify({ value: {} }), { properties: { userProperties: { traceparent } } });
+    const told = (traceId: string): unknown =>
+      pushes.find(({ headers }) => String(headers['traceparent']).includes(traceId))?.headers['traceparent'];
+    await eventually(() => traces.every(({ traceId }) => told(traceId)), 30_000);
+    const silent = traces.filter(({ traceId, spanId }) => told(traceId) === `00-${traceId}-${spanId}-00`);
+    expect(silent.length).toBeGreaterThan(0);
+    expect(silent.flatMap(({ traceId }) => spansOf(traceId))).toEqual([]);
+  }, 60_000);
+
   it('is not begun by those who have no key', async () => {
     const { traceId, traceparent } = newTrace();
     const { url } = platforms.get(store)!;

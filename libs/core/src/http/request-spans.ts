@@ -14,11 +14,12 @@ declare module 'fastify' {
  */
 export function traceRequest(tracing: Tracing, request: FastifyRequest, since: number): void {
   const { headers, method, routeOptions, apiKey } = request;
-  let traceparent = validTraceparent(headers['traceparent']);
+  const caller = validTraceparent(headers['traceparent']);
+  let traceparent = tracing.passOn(caller);
   delete headers['traceparent'];
   const route = routeOptions.url;
   if (apiKey && route !== undefined) {
-    const span = tracing.enter(`${method} ${route}`, 'server', { traceparent, since });
+    const span = tracing.enter(`${method} ${route}`, 'server', { traceparent: caller, since });
     if (span) {
       span.set({ 'http.request.method': method, 'http.route': route, 'orrery.tenant.id': apiKey.tenantId });
       request.span = span;

@@ -144,6 +144,11 @@ export class OtlpTracing implements Tracing {
     return this.begin(name, kind, caller, since);
   }
 
+  passOn(traceparent: string | undefined): string | undefined {
+    const caller = parseTraceparent(traceparent);
+    return caller && formatTraceparent({ ...caller, sampled: false });
+  }
+
   follow(name: string, kind: Kind, traceparent: string | undefined): TraceSpan | undefined {
     const parent = traceparent === undefined ? undefined : parseTraceparent(traceparent);
     return parent?.sampled ? this.begin(name, kind, parent) : undefined;

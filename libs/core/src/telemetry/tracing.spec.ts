@@ -113,6 +113,15 @@ describe('with a collector', () => {
     expect(collector.spans.length).toBeGreaterThanOrEqual(100);
     expect(collector.spans.length).toBeLessThan(1000);
   });
+
+  it('nobody behind records the trace of a caller of which nothing was begun', async () => {
+    const tracing = await start(collector.url);
+    const passed = tracing.passOn(`00-${TRACE}-${SPAN}-01`);
+    expect(parseTraceparent(passed)).toEqual({ traceId: TRACE, spanId: SPAN, sampled: false });
+    expect(tracing.passOn('nonsense')).toBeUndefined();
+    expect(tracing.passOn(undefined)).toBeUndefined();
+    await tracing.close();
+  });
 });
 
 describe('with a collector that is gone', () => {

@@ -1,6 +1,7 @@
 import type { Config } from '../config/index.js';
 import type { EntryItem } from '../messages/index.js';
 import type { Logger } from './logger.js';
+import { validTraceparent } from './trace-context.js';
 
 /** What a span is of (OpenTelemetry's SpanKind). */
 export type SpanKind = 'server' | 'client' | 'producer' | 'consumer' | 'internal';
@@ -39,6 +40,12 @@ export interface Entry {
 export interface Tracing {
   /** Something reaches the platform: here it is decided whether it is traced. */
   enter(name: string, kind: SpanKind, entry: Entry): TraceSpan | undefined;
+  /**
+   * The context of a caller of whose trace nothing was begun, as it travels on: what comes after follows every sampled one,
+   * without a limit.
+   * @param traceparent any text; what is no context is left out.
+   */
+  passOn(traceparent: string | undefined): string | undefined;
   /** A step of something that may be traced. */
   follow(name: string, kind: SpanKind, traceparent: string | undefined): TraceSpan | undefined;
   /**
@@ -61,6 +68,7 @@ const NO_SPANS: BatchSpans<unknown> = { fail: () => undefined, end: () => undefi
 /** What there is without a collector: contexts are passed on, and nothing is recorded. */
 export const NO_TRACING: Tracing = {
   enter: () => undefined,
+  passOn: validTraceparent,
   follow: () => undefined,
   batch: () => NO_SPANS,
   close: () => Promise.resolve(),

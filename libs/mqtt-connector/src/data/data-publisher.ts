@@ -1,7 +1,6 @@
 import { type Bus, describeMessage, MessageTooLargeError } from '@orrery/core/bus';
 import { Ingestion } from '@orrery/core/ingestion';
 import { buildMessage, type MessageOrigin, type PublishedMessage } from '@orrery/core/messages';
-import { validTraceparent } from '@orrery/core/telemetry';
 import type { Connection } from '../server/connection.js';
 import type { Publication } from '../server/publication-queue.js';
 import type { SessionAudit } from '../sessions/session-audit.js';
@@ -39,9 +38,10 @@ export class DataPublisher {
       return;
     }
     const { header, message, droppedTags } = buildMessage(data, origin);
-    const span = this.bus.tracing.enter('mqtt publish', 'producer', publication);
+    const { tracing } = this.bus;
+    const span = tracing.enter('mqtt publish', 'producer', publication);
     span?.set({ ...describeMessage({ ...header }), 'messaging.system': 'mqtt', 'messaging.mqtt.qos': publication.qos });
-    const traceparent = span?.traceparent ?? validTraceparent(publication.traceparent);
+    const traceparent = span?.traceparent ?? tracing.passOn(publication.traceparent);
     if (traceparent !== undefined) header.traceparent = traceparent;
     if (data.locationError)
       audit.error(
