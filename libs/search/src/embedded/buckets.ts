@@ -1,5 +1,6 @@
 import { ApiError, invalidParameter } from '@orrery/core/http';
 import { type AggregationNode, MAX_BUCKETS } from '../dsl/index.js';
+import { MAX_ANSWER } from '../search-engine.js';
 import { type Pass, partsOf } from './passes.js';
 
 export type Key = string | number | boolean;
@@ -36,6 +37,7 @@ const MAX_HELD = 500_000;
 export class Gathering {
   readonly root = new Bucket();
   private held = 0;
+  private characters = 0;
 
   /** @throws ApiError 400 when it is too much to hold. */
   add(pass: Pass, row: readonly unknown[]): void {
@@ -57,15 +59,16 @@ export class Gathering {
     for (const key of keysOf(row[depth], node)) {
       let child = children.get(key);
       if (!child) {
-        this.hold();
+        this.hold(key);
         children.set(key, (child = new Bucket()));
       }
       this.descend(pass, row, depth + 1, child);
     }
   }
 
-  private hold(): void {
-    if (++this.held > MAX_HELD) throw tooMany();
+  private hold(key: Key): void {
+    if (typeof key === 'string') this.characters += key.length;
+    if (++this.held > MAX_HELD || this.characters > MAX_ANSWER) throw tooMany();
   }
 
   private addMetrics(pass: Pass, row: readonly unknown[], depth: number, bucket: Bucket): void {
@@ -92,7 +95,7 @@ export class Gathering {
     const values = (metric.values ??= new Map<Key, number>());
     for (const each of Array.isArray(value) ? (value as Key[]) : [value as Key]) {
       const before = values.get(each);
-      if (before === undefined) this.hold();
+      if (before === undefined) this.hold(each);
       values.set(each, (before ?? 0) + number);
     }
   }

@@ -260,19 +260,20 @@ class Run {
       const where = this.where(sql);
       const statements = some.map(({ aggregation, steps }, i) => {
         const bucket = steps.map((step) => ` AND ${bucketCondition(sql, step.aggregation, step.key)}`).join('');
-        // Sort values have different types in different buckets: as JSON they fit into one column.
+        // Sort values have different types in different buckets: as JSON they fit into one column. As text, which is
+        // counted before it is read.
         const statement = hitsStatement(
           sql,
           `${where}${bucket}`,
           aggregation,
-          (columns) => `json_build_array(${columns.join(', ')}) AS hit`,
+          (columns) => `json_build_array(${columns.join(', ')})::text AS hit`,
         );
         return `(SELECT ${i} AS i, row_number() OVER () AS r, h.hit FROM (${statement}) h)`;
       });
       const rows = await this.rows(sql, `${statements.join(' UNION ALL ')} ORDER BY i, r`);
       for (const [i, , hit] of rows) {
         const { aggregation, into } = some[i as number]!;
-        (into['hits'] as unknown[]).push(hitOf(hit as unknown[], aggregation.source));
+        (into['hits'] as unknown[]).push(hitOf(JSON.parse(hit as string) as unknown[], aggregation.source));
       }
     }
   }

@@ -4,6 +4,7 @@ import { ApiError } from '@orrery/core/http';
 import { type FieldTypes, MESSAGE_FIELDS, parseSearch } from '../dsl/index.js';
 import type { IndexedDocument, SearchAnswer } from '../search-engine.js';
 import { ask, CASES, checkAnswer, contractDocuments, CROWD } from '../testing/contract.js';
+import { Gathering } from './buckets.js';
 import { condition } from './conditions.js';
 import { EmbeddedEngine, embeddedMigrations } from './index.js';
 import { passStatement, plan } from './passes.js';
@@ -201,6 +202,31 @@ describe('the embedded engine', () => {
       types,
     );
     expect(aggregations).toEqual({ a: { buckets: [{ key: 1e18, doc_count: 1 }] } });
+  });
+
+  it('answers 400 when the hits of buckets are more than can be held', async () => {
+    await engine.index([message('heavy', '1', { value: { text: 'x'.repeat(1_000_000) } })]);
+    const filters = Array.from({ length: 70 }, () => ({ match_all: {} }));
+    const top = (some: object[]): object => ({
+      size: 0,
+      aggs: { a: { filters: { filters: some }, aggs: { b: { top_hits: { size: 1 } } } } },
+    });
+    expect(((await failureOf(find('heavy', top(filters)))) as ApiError).status).toBe(400);
+    const { aggregations } = await find('heavy', top(filters.slice(0, 2)));
+    const { buckets } = aggregations!['a'] as { buckets: Array<{ b: { hits: { hits: unknown[] } } }> };
+    expect(buckets.map(({ b }) => b.hits.hits.length)).toEqual([1, 1]);
+  });
+
+  it('holds no more text of buckets than an answer may have', () => {
+    const types: FieldTypes = (field) => (field === '@m.value.text' ? 'string' : MESSAGE_FIELDS[field]);
+    const { aggregations } = parseSearch({ aggs: { a: { terms: { field: '@m.value.text' } } } }, 'v1', types);
+    const [pass] = plan(aggregations);
+    const gathering = new Gathering();
+    const text = 'x'.repeat(8000);
+    for (let i = 0; i < 1000; i++) gathering.add(pass!, [`${text}${i}`, 1]);
+    expect(() => {
+      for (let i = 1000; i < 10_000; i++) gathering.add(pass!, [`${text}${i}`, 1]);
+    }).toThrow(ApiError);
   });
 
   it('stands patterns that are made to take long', async () => {
