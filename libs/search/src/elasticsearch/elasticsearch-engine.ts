@@ -189,6 +189,12 @@ export class ElasticsearchEngine implements SearchEngine {
 
   async removeTenant(tenantId: string): Promise<void> {
     const { client, index } = this.options;
+    // It removes what a search finds: what was written a moment ago is found after a refresh only.
+    await client.transport.request({
+      method: 'POST',
+      path: `/${index}-*/_refresh`,
+      querystring: { allow_no_indices: true, ignore_unavailable: true },
+    });
     // Conflicts are documents that change meanwhile. Longer than any request may take: as a task of the cluster.
     const { task } = (await client.transport.request({
       method: 'POST',

@@ -134,6 +134,8 @@ const logger = createLogger('test', process.env['ORRERY_TEST_LOG'] ?? 'silent');
     await fill([1, 2, 3].map((n) => documentAt('leaving', '2026-05-05T00:00:00.000Z', n)));
     await fill([documentAt('staying', '2026-05-05T00:00:00.000Z')]);
     await engine.removeTenant('leaving');
+    // No search finds this one yet.
+    await engine.index([documentAt('leaving', '2026-05-05T00:00:00.000Z', 4)]);
     await engine.removeTenant('leaving');
     await refresh();
     expect([await engine.count('leaving'), await engine.count('staying')]).toEqual([0, 1]);
