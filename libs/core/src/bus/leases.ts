@@ -177,7 +177,10 @@ export class LeaseManager {
     const asked = Date.now();
     try {
       const revision = await this.bus.leases.create(this.leaseKey(key), this.bus.instance);
-      if (this.stopped) return;
+      if (this.stopped) {
+        await this.bus.leases.delete(this.leaseKey(key), { previousSeq: revision });
+        return;
+      }
       this.held.set(key, { revision, renewed: asked });
       this.changed('acquired');
       this.listener.acquired(key, revision);

@@ -15,6 +15,8 @@ export interface ReadItem extends EntryItem {
 export interface Entry {
   /** Of the stream with its partition, as in {@link streamName}. */
   name: string;
+  /** By which it was fetched. */
+  feed: Feed;
   seq: number;
   origin: string;
   number: number;
@@ -72,11 +74,11 @@ export class PartitionFeeds {
     return this.buffer.length === 0;
   }
 
-  /** Begins to read after a position. */
-  async open(stream: PartitionedStream, partition: number, position: Position): Promise<void> {
+  /** Begins to read after a position; when that fails now, with the next `resume`. */
+  open(stream: PartitionedStream, partition: number, position: Position): void {
     const feed: Feed = { stream, partition, position, buffered: position.seq, paused: true, reading: 0 };
     this.feeds.set(streamName(stream, partition), feed);
-    await this.resumeFeed(feed);
+    this.resume();
   }
 
   /** Forgets a partition and what was fetched of it. */
@@ -94,6 +96,11 @@ export class PartitionFeeds {
   /** Committed position of a stream; undefined when its partition is not read here any more. */
   position(name: string): Position | undefined {
     return this.feeds.get(name)?.position;
+  }
+
+  /** Whether its partition has been read here ever since it was fetched. */
+  holds({ name, feed }: Entry): boolean {
+    return this.feeds.get(name) === feed;
   }
 
   moved(name: string, position: Position): void {
@@ -199,6 +206,7 @@ export class PartitionFeeds {
     }
     this.buffer.push({
       name,
+      feed,
       seq,
       origin: message.headers?.get(ORIGIN_HEADER) ?? '',
       number: Number(message.headers?.get(NUMBER_HEADER) ?? 0),

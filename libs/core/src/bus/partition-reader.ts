@@ -126,7 +126,7 @@ export class PartitionReader {
           const position = await fence(this.bus, this.options.database, this.options.name, name, epoch);
           // Lost meanwhile: a feed without a lease would be dropped by nobody.
           if (this.won.get(partition) !== epoch) return;
-          await this.feeds.open(stream, partition, position);
+          this.feeds.open(stream, partition, position);
           break;
         } catch (error) {
           if (error instanceof FencedError) {
@@ -191,14 +191,16 @@ export class PartitionReader {
   private async process(batch: Entry[]): Promise<void> {
     let entries = batch;
     while (entries.length > 0 && !this.stopped) {
-      entries = entries.filter(({ name }) => this.feeds.position(name));
+      entries = entries.filter((entry) => this.feeds.holds(entry));
       try {
         await this.commit(entries, (items, manager) => this.options.handle(items, manager));
         return;
       } catch (error) {
         if (error instanceof FencedError) {
-          for (const stream of error.streams) {
-            const partition = partitionOf(stream);
+          for (const entry of entries) {
+            // What was lost and won again meanwhile is ours; only this batch is of the time before.
+            if (!error.streams.includes(entry.name) || !this.feeds.holds(entry)) continue;
+            const partition = partitionOf(entry.name);
             this.leases.forget(partition);
             this.drop(partition);
           }
@@ -269,6 +271,7 @@ export class PartitionReader {
     const moved = new Map<string, Position>();
     const items: ReadItem[] = [];
     for (const entry of entries) {
+      if (!this.feeds.holds(entry)) throw new FencedError([entry.name]);
       let position = moved.get(entry.name);
       if (!position) {
         const committed = this.feeds.position(entry.name);

@@ -74,6 +74,27 @@ it('instances that start together, and end while others start, share what is the
   await shared([c!, d!, e], 3, 3, 2);
 });
 
+it('who stops while it is given a lease gives it back', async () => {
+  const bus = await backend.bus();
+  let created!: () => void;
+  const late = new Promise<void>((resolve) => (created = resolve));
+  let asked = false;
+  const create = async (key: string, value: string): Promise<number> => {
+    asked = true;
+    await late;
+    return bus.leases.create(key, value);
+  };
+  const leases = Object.create(bus.leases, { create: { value: create } }) as Bus['leases'];
+  const slow = Object.create(bus, { leases: { value: leases } }) as Bus;
+  const stopping = new LeaseManager(slow, 'stopping', KEYS, { acquired: () => undefined, lost: () => undefined });
+  void stopping.start();
+  await eventually(() => asked);
+  const stopped = stopping.stop();
+  created();
+  await stopped;
+  await shared([await join('stopping', new Map())], KEYS);
+});
+
 it('news of other names, and an instance of which nobody knows, change nothing', async () => {
   const owners = new Map<number, number>();
   const a = await join('calm', owners);
