@@ -188,6 +188,28 @@ describe('FIFOs', () => {
     expect(fifos.left('acme', 'unsubscribe')).toEqual(['two']);
   });
 
+  it('tells the dispatcher who has left, though others never stop to acknowledge', async () => {
+    fifos.create('acme', 'busy');
+    const [busy, leaving] = [await application('busy'), await application('leaving')];
+    await busy.subscribe('fifo/busy');
+    await leaving.subscribe('fifo/busy');
+    fifos.writeMs = 100;
+    const work = setInterval(() => {
+      fifos.put('acme', 'busy', 'one more');
+      for (const { cmd, messageId } of busy.packets.splice(0)) if (cmd === 'publish') acknowledge(busy, messageId!);
+    }, 20);
+    try {
+      await eventually(() => acks().length > 0);
+      leaving.send({ cmd: 'unsubscribe', messageId: 2, unsubscriptions: ['fifo/busy'] });
+      await eventually(
+        () => [...fifos.subscriptions.values()].filter(({ fifoName }) => fifoName === 'busy').length < 2,
+      );
+    } finally {
+      clearInterval(work);
+      fifos.writeMs = 0;
+    }
+  });
+
   it('batches acknowledgements', async () => {
     fifos.create('acme', 'batch', ...Array.from({ length: 100 }, (_, i) => String(i)));
     const client = await application('batch');

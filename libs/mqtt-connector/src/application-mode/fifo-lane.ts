@@ -11,6 +11,12 @@ interface Acknowledged {
   seqs: number[];
 }
 
+/** A subscription that has ended. */
+interface Ended {
+  subscription: string;
+  told: () => void;
+}
+
 /**
  * Requests with acknowledgements under way. The dispatcher frees its window when one arrives and answers when it has
  * written it: waiting for each answer would let a window through per write.
@@ -24,7 +30,9 @@ const MAX_UNDER_WAY = 256;
  */
 export class FifoLane {
   private acks = new Map<string, Acknowledged>();
-  private ended: Array<{ subscription: string; told: () => void }> = [];
+  private ended: Ended[] = [];
+  /** Those whose acknowledgements have been sent: later ones of others wait until they are told. */
+  private leaving: Ended[] = [];
   private scheduled = false;
   private underWay = 0;
   private beating = false;
@@ -91,22 +99,26 @@ export class FifoLane {
 
   private work(): void {
     const to = { to: String(this.partition) };
-    if (this.acks.size > 0) {
-      if (this.underWay >= MAX_UNDER_WAY) return;
-      const acks = [...this.acks.values()];
-      this.acks = new Map();
-      this.send(
-        () => callRpc(this.bus, fifoAck, { acks }, to),
-        () => acks.forEach(({ subscription, seqs }) => this.settled(subscription, seqs)),
-      );
-    } else if (this.ended.length > 0 && this.underWay === 0) {
-      const { ended } = this;
-      this.ended = [];
-      const subscriptions = ended.map(({ subscription }) => subscription);
+    if (this.leaving.length === 0) {
+      if (this.acks.size > 0) {
+        if (this.underWay >= MAX_UNDER_WAY) return;
+        const acks = [...this.acks.values()];
+        this.acks = new Map();
+        this.send(
+          () => callRpc(this.bus, fifoAck, { acks }, to),
+          () => acks.forEach(({ subscription, seqs }) => this.settled(subscription, seqs)),
+        );
+      }
+      this.leaving = this.ended.splice(0);
+    }
+    if (this.leaving.length > 0 && this.underWay === 0) {
+      const left = this.leaving.splice(0);
+      const subscriptions = left.map(({ subscription }) => subscription);
       this.send(
         () => callRpc(this.bus, fifoUnsubscribe, { subscriptions }, to),
-        () => ended.forEach(({ told }) => told()),
+        () => left.forEach(({ told }) => told()),
       );
+      this.run();
     }
   }
 

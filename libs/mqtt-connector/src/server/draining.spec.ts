@@ -1,4 +1,6 @@
 import { once } from 'node:events';
+import { connect } from 'node:net';
+import { connect as connectTls } from 'node:tls';
 import { createWebSocketStream, WebSocket } from 'ws';
 import { eventually, type TestPlatform } from '@orrery/core/testing';
 import { mqttConnector, mqttPorts } from '../mqtt-connector.js';
@@ -86,4 +88,26 @@ it('a client that is not known yet is refused or closed, and nobody else is acce
   await silent.isClosed();
   await stopped;
   await expect(RawClient.open(plain)).rejects.toThrow('ECONNREFUSED');
+});
+
+it('closes who is still in its TLS handshake when the process begins to stop', async () => {
+  await purge();
+  const platform = await around.backend.boot([mqttConnector]);
+  const waiting = await open(platform);
+  await waiting.connect('json+device', key, 'waiting-300');
+  await publishTooMuch(waiting, 300);
+  const socket = connect(mqttPorts(platform.app).tls, '127.0.0.1');
+  await once(socket, 'connect');
+  const stopped = platform.close();
+  const refused = async (): Promise<boolean> =>
+    RawClient.open(mqttPorts(platform.app).plain).then(
+      (client) => (client.end(), false),
+      () => true,
+    );
+  await eventually(refused);
+  const late = new RawClient(connectTls({ socket, servername: 'localhost', rejectUnauthorized: false }));
+  await late.isClosed();
+  expect(waiting.closed).toBe(false);
+  await purge();
+  await stopped;
 });

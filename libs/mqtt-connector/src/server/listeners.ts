@@ -87,7 +87,6 @@ export class Listeners implements WebSocketEndpoint {
       request.socket.setKeepAlive(true);
       webSocket.on('error', (error) => this.logger.debug({ error: error.message }, 'a WebSocket failed'));
       const connection = this.connect(webSocketLink(webSocket, request));
-      if (this.closing) connection.close(SHUTTING_DOWN);
     });
   }
 
@@ -122,6 +121,8 @@ export class Listeners implements WebSocketEndpoint {
       this.connections.delete(connection);
       this.logger.debug({ remote: connection.remoteAddress, why: ending.description }, 'connection ended');
     });
+    // Its handshake began before.
+    if (this.closing) connection.close(SHUTTING_DOWN);
     return connection;
   }
 

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { type Bus, RpcError, serveRpc } from '@orrery/core/bus';
 import { encodeEntry } from '@orrery/core/messages';
 import {
@@ -28,6 +29,8 @@ export class Dispatcher {
   failures = 0;
   /** Its database is away. */
   failing = false;
+  /** What it needs to write acknowledgements. */
+  writeMs = 0;
   private seq = 0;
   private servers: Array<{ unsubscribe(): void }> = [];
 
@@ -101,12 +104,13 @@ export class Dispatcher {
       serveRpc(
         this.bus,
         fifoAck,
-        (request) => {
+        async (request) => {
           log('ack', request);
           for (const { fifoId, seqs } of request.acks)
             for (const fifo of this.fifos.values())
               if (fifo.id === fifoId) fifo.messages = fifo.messages.filter(({ seq }) => !seqs.includes(seq));
           this.dispatch();
+          if (this.writeMs > 0) await delay(this.writeMs);
           return {};
         },
         to,
