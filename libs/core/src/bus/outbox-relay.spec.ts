@@ -2,7 +2,7 @@ import { Database, type Schema, writeOutbox } from '../database/index.js';
 import { packItems } from '../messages/index.js';
 import type { Service } from '../service/index.js';
 import { type Backend, eventually, startBackend } from '../testing/index.js';
-import { type Bus, OutboxRelay, PartitionReader } from './index.js';
+import { type Bus, OutboxRelay, PackingPublisher, PartitionReader } from './index.js';
 
 const schema: Schema = { name: 'large', entities: [], migrations: [] };
 const service: Service = {
@@ -83,5 +83,36 @@ describe('OutboxRelay and what is large', () => {
     );
     await relayed(6);
     expect(read.map(({ header }) => header)).toEqual(range(6));
+  });
+});
+
+describe('A reader that hands on', () => {
+  it('waits while what it has handed on before is not published', async () => {
+    await database.query(
+      `INSERT INTO outbox (subject, header, body) SELECT 'ready.0', n::text, '{}' FROM generate_series(1, 10000) n`,
+    );
+    const seen: string[] = [];
+    const readers = [true, false].map(
+      (handsOn) =>
+        new PartitionReader(bus, {
+          name: handsOn ? 'hands-on' : 'ends-here',
+          streams: ['DECODE'],
+          database,
+          handsOn,
+          handle: async () => void seen.push(handsOn ? 'hands on' : 'ends here'),
+        }),
+    );
+    for (const each of readers) await each.start();
+    const publisher = new PackingPublisher(bus, 'DECODE');
+    await publisher.publish(0, '{}', '{}');
+    await eventually(() => seen.length > 0);
+    // Each message wakes both: the second one would have been seen too.
+    await publisher.publish(0, '{}', '{}');
+    await eventually(() => seen.length > 1);
+    expect(seen).toEqual(['ends here', 'ends here']);
+    await relayed(10_000);
+    await eventually(() => seen.includes('hands on'));
+    for (const each of readers) await each.stop();
+    await publisher.close();
   });
 });

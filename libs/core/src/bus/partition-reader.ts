@@ -1,5 +1,5 @@
 import type { EntityManager } from 'typeorm';
-import type { Database } from '../database/index.js';
+import { type Database, outboxIsFull } from '../database/index.js';
 import { type BatchSpans, metrics } from '../telemetry/index.js';
 import type { Bus } from './bus.js';
 import { writeDeadLetter } from './dead-letters.js';
@@ -27,12 +27,20 @@ export interface ReaderOptions {
   database: Database;
   /** Applies a batch within the transaction that moves the positions. Items of one partition come in order. */
   handle(items: ReadItem[], manager: EntityManager): Promise<AfterCommit | typeof NO_EFFECT | void>;
+  /**
+   * True when it writes to the outbox for streams that come after those it reads: it reads on only while little waits there,
+   * so that its own streams fill up, and who publishes slows down. Never for what a reader writes to a stream that it
+   * reads itself: it would wait for itself.
+   */
+  handsOn?: boolean;
   maxItems?: number;
   /** Milliseconds to wait for more before each batch, for effects that are in no hurry: fewer and larger transactions. */
   lingerMs?: number;
 }
 
 const RETRY_MS = 500;
+/** How often a reader that hands on looks at its outbox. */
+const LOOK_MS = 100;
 
 // SQLSTATE classes that say something about the data, not about the state of the server. Not 42: a table that is missing
 // and a right that was taken away would set every message aside.
@@ -59,6 +67,8 @@ export class PartitionReader {
   private reporter?: NodeJS.Timeout;
   private unsubscribe?: () => void;
   private endMeasuring?: () => void;
+  /** When its outbox was seen to have room, on the monotonic clock. */
+  private roomAt = Number.NEGATIVE_INFINITY;
   private readonly counted;
 
   constructor(
@@ -163,11 +173,21 @@ export class PartitionReader {
         continue;
       }
       if (this.options.lingerMs) await this.linger(this.options.lingerMs);
+      if (this.options.handsOn) await this.room();
       this.batch = this.feeds.next(this.maxItems);
       await this.process(this.batch);
       this.batch = [];
       this.feeds.resume();
     }
+  }
+
+  /** Until what was handed on before has been published, but for a little. */
+  private async room(): Promise<void> {
+    if (performance.now() - this.roomAt < LOOK_MS) return;
+    // Whether PostgreSQL answers is seen by the batch.
+    while (!this.stopped && (await outboxIsFull(this.options.database).catch(() => false)))
+      await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+    this.roomAt = performance.now();
   }
 
   /** Until the time is over, or a batch is full. */

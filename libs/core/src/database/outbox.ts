@@ -1,4 +1,5 @@
 import type { EntityManager } from 'typeorm';
+import type { Database } from './database.js';
 
 /** Something to publish once the transaction that writes it has been committed. */
 export interface OutboxItem {
@@ -19,4 +20,18 @@ export async function writeOutbox(manager: EntityManager, items: readonly Outbox
     [items.map((item) => item.subject), items.map((item) => item.header), items.map((item) => item.body)],
   );
   await manager.query(`SELECT pg_notify('outbox_' || replace(current_schema(), '-', '_'), '')`);
+}
+
+/** What may wait in an outbox before those who fill it wait too. */
+const MAX_ROWS = 10_000;
+const MAX_BYTES = 64 << 20;
+
+/** True while much waits to be published: the streams that it goes to are full, or the bus is away. */
+export async function outboxIsFull(database: Database): Promise<boolean> {
+  const [row] = await database.query<{ full: boolean }>(
+    `SELECT count(*) >= $1 OR coalesce(sum(pg_column_size(body)), 0) >= $2 AS full
+     FROM (SELECT body FROM outbox LIMIT $1::int) head`,
+    [MAX_ROWS, MAX_BYTES],
+  );
+  return row!.full;
 }

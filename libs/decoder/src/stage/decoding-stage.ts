@@ -46,6 +46,7 @@ export class DecodingStage implements Running {
     this.reader = new PartitionReader(bus, {
       name: 'decoder',
       streams: ['DECODE'],
+      handsOn: true,
       database,
       handle: (items, manager) => this.handle(items, manager),
     });

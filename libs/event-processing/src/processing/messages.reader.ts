@@ -49,6 +49,7 @@ export function messagesReader(bus: Bus, database: Database, audit: Audit, logge
   return new PartitionReader(bus, {
     name: RULES_READER,
     streams: ['READY'],
+    handsOn: true,
     database,
     async handle(items, manager) {
       const messages = await incomingOf(items, manager);

@@ -23,6 +23,7 @@ export class TransformationStage implements Running {
     this.reader = new PartitionReader(bus, {
       name: 'pipeline',
       streams: ['TRANSFORM'],
+      handsOn: true,
       database: parts.database,
       handle: (items, manager) => this.admit(items, manager),
     });
