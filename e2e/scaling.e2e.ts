@@ -5,8 +5,8 @@ import { connectNats } from '@orrery/core/bus';
 import { apiClient, eventually } from '@orrery/core/testing';
 import { startLoad } from '../tools/bench/mqtt-load.mjs';
 import type { PlatformProcess } from '../tools/platform.mjs';
-import { holds, type LoadUnderFault } from './load.js';
-import { type EndToEnd, received, startEndToEnd } from './platform.js';
+import { type EndToEnd, received } from './platform.js';
+import { startTrial, type Trial } from './trial.js';
 
 type Json = Record<string, unknown>;
 
@@ -15,19 +15,21 @@ type Json = Record<string, unknown>;
 const PARTITIONS = 8;
 const SCALED = ['store', 'routing', 'event-processing'];
 
+let trial: Trial;
 let e2e: EndToEnd;
 let leases: LeaseWatch;
 beforeAll(async () => {
-  e2e = await startEndToEnd({
+  trial = await startTrial({
     separate: true,
     // As it is installed, but for the time to drain: load balancers are asked every second.
     env: { ORRERY_LEASE_TTL_MS: '6000', ORRERY_DRAIN_MS: '1000' },
   });
+  ({ e2e } = trial);
   leases = await watchLeases(e2e.platform.services.natsUrl);
 }, 180_000);
 afterAll(async () => {
   await leases.stop();
-  await e2e.stop();
+  await trial.stop();
 }, 90_000);
 
 interface LeaseWatch {
@@ -138,45 +140,23 @@ function restLoad(): { stop(): Promise<unknown[]> } {
   };
 }
 
-interface Fired {
-  matchingContext: { data: { value: { n: number }; metadata: { source: string } } };
-}
-
 it('services are scaled from one instance to two and back under load: nothing is lost, twice, or out of order', async () => {
-  const run = 'scaled';
-  const matching = await create('/api/v0/eventprocessing/matching-rule', {
-    name: run,
-    enabled: true,
-    dataPredicate: { '==': [{ var: 'value.run' }, run] },
-  });
-  const rule = { name: run, enabled: true, matchingRuleIds: [matching], firingType: 'ALWAYS' };
-  const firing = await create('/api/v0/eventprocessing/firing-rule', rule);
-  await route('fired', 'matchingFired', { ruleIds: [firing] });
-  const scaling = async ({ acknowledged }: LoadUnderFault): Promise<void> => {
-    for (const replicas of [2, 1]) {
-      await Promise.all(SCALED.map((service) => e2e.platform.scale(service, replicas)));
-      await Promise.all(SCALED.map((service) => sharedEvenly(service, replicas)));
-      process.stdout.write(`to ${replicas}: longest time without an owner of a partition: ${leases.longest()}\n`);
-      const before = acknowledged();
-      await eventually(() => acknowledged() > before + 300, 30_000);
-    }
-  };
   const rest = restLoad();
-  await holds(e2e, run, scaling, 150).finally(() => rest.stop());
+  await trial
+    .holds(
+      'scaled',
+      async (traffic) => {
+        for (const replicas of [2, 1]) {
+          await Promise.all(SCALED.map((service) => e2e.platform.scale(service, replicas)));
+          await Promise.all(SCALED.map((service) => sharedEvenly(service, replicas)));
+          process.stdout.write(`to ${replicas}: longest time without an owner of a partition: ${leases.longest()}\n`);
+          await traffic.flows();
+        }
+      },
+      { rate: 150 },
+    )
+    .finally(() => rest.stop());
   expect(await rest.stop()).toEqual([]);
-  const stored = await e2e.query<{ n: number }>(
-    `SELECT (body::json->'value'->>'n')::int n FROM store.messages WHERE stream_id LIKE 'urn:lo:nsid:mqtt:${run}-%'`,
-  );
-  const fired = await eventually(async () => {
-    const events = (await inFifo<Fired>('fired')).map(({ matchingContext: { data } }) => data);
-    return events.length >= stored.length && events;
-  }, 30_000);
-  const numbers = (data: Fired['matchingContext']['data'][]): number[] => data.map(({ value }) => value.n);
-  expect(numbers(fired).toSorted((a, b) => a - b)).toEqual(stored.map(({ n }) => n).toSorted((a, b) => a - b));
-  for (const source of new Set(fired.map(({ metadata }) => metadata.source))) {
-    const own = numbers(fired.filter(({ metadata }) => metadata.source === source));
-    expect(own).toEqual(own.toSorted((a, b) => a - b));
-  }
 }, 240_000);
 
 describe('two connectors', () => {
