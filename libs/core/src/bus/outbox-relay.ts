@@ -61,13 +61,13 @@ export class OutboxRelay {
   async stop(): Promise<void> {
     this.stopped = true;
     this.endMeasuring?.();
-    clearTimeout(this.retry);
     await this.unlisten();
     while (this.working) await new Promise((resolve) => setTimeout(resolve, 5));
     await this.leases.stop();
   }
 
   private async listen(): Promise<void> {
+    if (this.stopped || this.listener) return;
     const client = new Client({
       connectionString: this.database.options.url,
       application_name: `${this.database.options.schema.name}-outbox`,
@@ -99,6 +99,7 @@ export class OutboxRelay {
   }
 
   private async unlisten(): Promise<void> {
+    clearTimeout(this.retry);
     const client = this.listener;
     delete this.listener;
     await client?.end().catch(() => undefined);

@@ -327,7 +327,12 @@ export class PartitionReader {
     this.counted.batchMessages.observe(items.length);
     for (const [stream, position] of moved) this.feeds.moved(stream, position);
     this.counted.messages.inc(items.length);
-    for (const each of after) each();
+    try {
+      for (const each of after) each();
+    } catch (error) {
+      // The effect is there, and must not be tried again.
+      this.bus.logger.error({ reader: name, error }, 'what follows a batch failed');
+    }
   }
 
   private progress(): ReaderProgress[] {
