@@ -147,6 +147,7 @@ async function run(running) {
     );
   }
   await sleep(Math.max(0, start + seconds * 1000 - Date.now()));
+  const longest = traffic.acknowledgements.longestSince(0).all;
   await traffic.stop();
   say('no more is sent; waiting for what is under way');
   const account = await traffic.settle(QUIET_MS);
@@ -154,7 +155,6 @@ async function run(running) {
   problems.push(...problemsOf(account));
   for (const name of cluster.endedByThemselves) problems.push(`${name} ended by itself; its log says why.`);
   const used = memory.stop();
-  const longest = traffic.acknowledgements.longestSince(0).all;
 
   const lines = [
     ['published', account.published],

@@ -15,6 +15,7 @@ export function encodeEntry(items: readonly EntryItem[]): string {
 
 /** @throws Error when the entry was not written by {@link encodeEntry}. */
 export function decodeEntry(data: Uint8Array): EntryItem[] {
+  if (data.byteLength === 0) return [];
   const lines = Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('utf8').split('\n');
   if (lines.length % 2 !== 0) throw new Error(`entry of ${data.byteLength} bytes is not made of header and body lines`);
   const items: EntryItem[] = [];

@@ -164,6 +164,18 @@ describe('FIFO consumption', () => {
     await eventually(async () => (await read()).consumers === 1);
   });
 
+  it('MQA-008 gives back what a connector held that is gone before a new consumer gets what is newer', async () => {
+    await createFifo();
+    await publishAll(1, 6);
+    const [a, b] = [newConnector(), newConnector()];
+    const lost = await a.subscribe(tenantId, 'f', { prompt: false, window: 3 });
+    await eventually(() => a.texts(lost).length === 3);
+    a.vanish();
+    const subscription = await b.subscribe(tenantId, 'f');
+    await eventually(() => b.texts(subscription).length === 6);
+    expect(b.texts(subscription)).toEqual(numbers(1, 6));
+  });
+
   it('MQA-008 gives back what a connector did not take', async () => {
     await createFifo();
     const [a, b] = [newConnector(), newConnector()];

@@ -1,3 +1,4 @@
+import { RequestError } from '@nats-io/transport-node';
 import { type Bus, serveRpc } from '@orrery/core/bus';
 import type { Database } from '@orrery/core/database';
 import { ApiError } from '@orrery/core/http';
@@ -24,6 +25,8 @@ import type { ReadAheadBudget } from './read-ahead.js';
 
 /** Time in which the subscriptions of a previous dispatcher come back and say what they hold. */
 const GRACE_MS = FIFO_HEARTBEAT_MS * 1.5;
+/** How long a connector may take to say that it is there. */
+const PROBE_MS = 500;
 const RETRY_MS = 500;
 
 interface Closeable {
@@ -179,12 +182,33 @@ export class OwnedPartition {
       this.forget(id);
       throw missing();
     }
+    await this.dropGone(fifo, request.instance);
     // After this turn, in which the answer is sent.
     setImmediate(() => {
       subscriber.active = true;
       fifo.wake();
     });
     return { fifoId: id };
+  }
+
+  /**
+   * What a connector held that is gone is given back before a new subscription gets anything: an application that comes
+   * back through another connector goes on where it was.
+   */
+  private async dropGone(fifo: ConsumedFifo, except: string): Promise<void> {
+    const others = new Set([...fifo.all()].map(({ instance }) => instance));
+    others.delete(except);
+    await Promise.all(
+      [...others].map(async (instance) => {
+        try {
+          await this.parts.bus.connection.request(fifoDeliverSubject(instance), encodeEntry([]), { timeout: PROBE_MS });
+        } catch (error) {
+          // One that does not answer may be busy.
+          if (!(error instanceof RequestError && error.isNoResponders())) return;
+          for (const { id, instance: of } of fifo.all()) if (of === instance) void this.drop(id);
+        }
+      }),
+    );
   }
 
   private consume(id: number): ConsumedFifo {
