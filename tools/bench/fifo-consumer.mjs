@@ -9,7 +9,7 @@ import mqtt from 'mqtt-packet';
  */
 export function consumeFifo({ port, ca, apiKey, fifo, clientId = 'consumer', onMessage, onClose }) {
   return new Promise((resolve, reject) => {
-    const socket = connect({ port, host: '127.0.0.1', ca, servername: 'localhost' });
+    const socket = connect({ port, host: '127.0.0.1', ca, servername: 'localhost' }).setNoDelay(true);
     const parser = mqtt.parser({ protocolVersion: 4 });
     /** @type {number[]} */
     let acks = [];
