@@ -76,7 +76,7 @@ async function partitionsOf({ httpPort }: PlatformProcess): Promise<Map<string, 
     ]),
   );
 }
-/** Waits until each reader of the service has all partitions, shared evenly; less than the ten seconds that it may take. */
+/** Waits until the instances of the service share the partitions of each reader evenly. */
 async function sharedEvenly(service: string, instances: number): Promise<void> {
   await eventually(async () => {
     const each = await Promise.all(processesOf(service).map(partitionsOf));
@@ -88,7 +88,7 @@ async function sharedEvenly(service: string, instances: number): Promise<void> {
         each.map(() => PARTITIONS / instances),
       ]);
     return true;
-  }, 10_000);
+  }, 30_000);
 }
 
 const create = async (path: string, body: object): Promise<string> => {

@@ -29,7 +29,7 @@ export interface Surroundings {
   events: Array<{ header: EventHeader; event: NodeSessionEvent }>;
   audits: StoredAuditEntry[];
   /** Waits for the only event of this type of this node. */
-  event(type: NodeSessionEvent['type'], nodeId: string): Promise<NodeSessionEvent>;
+  event(type: NodeSessionEvent['type'], nodeId: string, timeoutMs?: number): Promise<NodeSessionEvent>;
   /** Waits for an entry of this type about this client. */
   audit(type: string, clientId: string): Promise<StoredAuditEntry>;
   /** Waits for the data message with this value of a field `mark`. */
@@ -134,8 +134,8 @@ export async function startSurroundings(overrides: NodeJS.ProcessEnv = {}): Prom
     messages,
     events,
     audits,
-    event: (type, nodeId) =>
-      eventually(() => events.find(({ event }) => event.type === type && event.nodeId === nodeId)?.event),
+    event: (type, nodeId, timeoutMs) =>
+      eventually(() => events.find(({ event }) => event.type === type && event.nodeId === nodeId)?.event, timeoutMs),
     audit: (type, clientId) =>
       eventually(() => audits.find((entry) => entry.type === type && entry.content?.['clientId'] === clientId)),
     message: (mark) => eventually(() => messages.find(({ message }) => message.value?.['mark'] === mark)?.message),
