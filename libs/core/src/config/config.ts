@@ -163,6 +163,15 @@ export const configSchema = z.object({
     .min(1000)
     .default(6000)
     .describe('Milliseconds without renewal after which another instance takes over a partition or a session.'),
+  ORRERY_LIMITS_WAIT_MS: z.coerce
+    .number()
+    .int()
+    .min(10)
+    .max(60_000)
+    .default(100)
+    .describe(
+      'How long a request waits for Redis to count it. Without an answer the process counts for itself for a second.',
+    ),
   ORRERY_DRAIN_MS: z.coerce
     .number()
     .int()

@@ -8,7 +8,11 @@ import { eventually } from '../testing/index.js';
 import { HeldCounts, LimitStore, type Passage, type Rate, RateLimits, SharedCounters } from './index.js';
 
 const HOUR = 3_600_000;
-const TTL = 1500;
+const TTL = 6000;
+/** Of those who count exactly, however slow the machine is. */
+const PATIENT = 20_000;
+/** Of those who go on without Redis. */
+const HASTY = 1000;
 
 interface Instance {
   store: LimitStore;
@@ -21,10 +25,12 @@ let redis: Awaited<ReturnType<typeof startServices>>;
 let dataDir: string;
 let here: Instance;
 let there: Instance;
+let hastyHere: Instance;
+let hastyThere: Instance;
 const instances: Instance[] = [];
 
-async function instance(): Promise<Instance> {
-  const store = new LimitStore(redis.redisUrl, createLogger('test', 'silent'));
+async function instance(waitMs = PATIENT): Promise<Instance> {
+  const store = new LimitStore(redis.redisUrl, waitMs, createLogger('test', 'silent'));
   const held = new HeldCounts(store, TTL);
   const made = { store, held, rates: new RateLimits(store, held), counters: new SharedCounters(store) };
   instances.push(made);
@@ -37,10 +43,11 @@ beforeAll(async () => {
   const { REDIS_URL: _, ...env } = process.env;
   redis = await startServices({ dataDir, log: () => undefined, only: ['redis'], env });
   [here, there] = await Promise.all([instance(), instance()]);
+  [hastyHere, hastyThere] = await Promise.all([instance(HASTY), instance(HASTY)]);
   // All windows of these tests are of an hour: none ends in between.
   const left = HOUR - (Date.now() % HOUR);
-  if (left < 45_000) await delay(left);
-}, 120_000);
+  if (left < 120_000) await delay(left);
+}, 240_000);
 afterAll(async () => {
   for (const { held, store } of instances) {
     await held.close();
@@ -70,7 +77,7 @@ async function whilePaused(work: () => Promise<void>): Promise<void> {
   } finally {
     process.kill(pid(), 'SIGCONT');
   }
-  await eventually(() => !here.store.away && !there.store.away);
+  await eventually(() => instances.every(({ store }) => store.redis.status === 'end' || !store.away));
 }
 
 describe('RateLimits', () => {
@@ -123,14 +130,17 @@ describe('RateLimits', () => {
 
   it('goes on with what this process knows while Redis does not answer, and nobody waits long', async () => {
     const key = newKey();
-    for (let i = 0; i < 4; i++) await there.rates.pass([rate(key, 6)]);
-    expect((await here.rates.pass([rate(key, 6)])).windows[0]!.count).toBe(5);
+    for (let i = 0; i < 5; i++) await there.rates.pass([rate(key, 6)]);
+    const ask = (of: string, limit: number, points = 1): Promise<Passage> =>
+      hastyHere.rates.pass([rate(of, limit, { points })]);
+    await eventually(async () => (await ask(key, 6, 0)).windows[0]!.count === 5);
     await whilePaused(async () => {
       const began = Date.now();
-      expect((await here.rates.pass([rate(key, 6)])).refused).toBeUndefined();
-      for (let i = 0; i < 20; i++) expect((await here.rates.pass([rate(key, 6)])).refused).toBe(0);
-      expect(passed(await Promise.all(Array.from({ length: 20 }, () => here.rates.pass([rate('x', 1e6)]))))).toBe(20);
-      expect(Date.now() - began).toBeLessThan(800);
+      expect((await ask(key, 6)).refused).toBeUndefined();
+      for (let i = 0; i < 20; i++) expect((await ask(key, 6)).refused).toBe(0);
+      for (let i = 0; i < 20; i++) expect((await ask('x', 1e6)).refused).toBeUndefined();
+      // Less than a wait for each of them.
+      expect(Date.now() - began).toBeLessThan(15 * HASTY);
     });
     // What was asked in vain may have been counted late, by Redis alone: never less than what passed.
     expect((await here.rates.pass([rate(key, 6)])).refused).toBe(0);
@@ -162,16 +172,14 @@ describe('SharedCounters', () => {
     const calls = async (): Promise<number> =>
       Number(/cmdstat_incrby:calls=(\d+)/.exec(await here.store.redis.info('commandstats'))?.[1] ?? 0);
     const before = await calls();
-    const end = Date.now() + 300;
     let counted = 0;
-    while (Date.now() < end) {
+    while (counted < 200_000) {
       for (let i = 0; i < 1000; i++) counted = here.counters.count('hot', key, HOUR);
       await delay(1);
     }
     await eventually(() => there.counters.count('hot', key, HOUR, 0) === counted);
     // 0 points are questions too: those of `eventually` come one per flush.
-    expect((await calls()) - before).toBeLessThan(60);
-    expect(counted).toBeGreaterThan(10_000);
+    expect((await calls()) - before).toBeLessThan(counted / 200);
   });
 
   it('tells one caller of all instances once in a window', async () => {
@@ -185,29 +193,29 @@ describe('SharedCounters', () => {
 
   it('lets one claim what nobody has claimed lately', async () => {
     const key = newKey();
-    const claims = await Promise.all([here, there, here].map((at) => at.counters.claim('connect', key, 400)));
+    const claims = await Promise.all([here, there, here].map((at) => at.counters.claim('connect', key, 4000)));
     expect(claims.filter(Boolean)).toHaveLength(1);
-    expect(await there.counters.claim('connect', newKey(), 400)).toBe(true);
+    expect(await there.counters.claim('connect', newKey(), 4000)).toBe(true);
     // A refused attempt does not put the next one off.
-    await eventually(() => here.counters.claim('connect', key, 400), 2000);
+    await eventually(() => here.counters.claim('connect', key, 4000));
   });
 
   it('counts for itself while Redis does not answer', async () => {
     const key = newKey();
-    here.counters.count('hot', key, HOUR, 10);
-    await eventually(() => there.counters.count('hot', key, HOUR, 0) === 10);
+    const [one, other] = [hastyHere.counters, hastyThere.counters];
+    one.count('hot', key, HOUR, 10);
+    await eventually(() => other.count('hot', key, HOUR, 0) === 10);
     await whilePaused(async () => {
-      expect(here.counters.count('hot', key, HOUR)).toBe(11);
-      expect(await here.counters.once('told', key, HOUR)).toBe(true);
-      expect(await here.counters.once('told', key, HOUR)).toBe(false);
-      expect(await here.counters.claim('connect', key, HOUR)).toBe(true);
-      await delay(300);
-      expect(here.counters.count('hot', key, HOUR)).toBe(12);
-      expect(there.counters.count('hot', key, HOUR)).toBe(11);
+      expect(one.count('hot', key, HOUR)).toBe(11);
+      expect(await one.once('told', key, HOUR)).toBe(true);
+      expect(await one.once('told', key, HOUR)).toBe(false);
+      expect(await one.claim('connect', key, HOUR)).toBe(true);
+      expect(one.count('hot', key, HOUR)).toBe(12);
+      expect(other.count('hot', key, HOUR)).toBe(11);
     });
     // What was counted meanwhile is told as soon as Redis is back.
-    await eventually(() => there.counters.count('hot', key, HOUR, 0) >= 12);
-    expect(here.counters.count('hot', key, HOUR, 0)).toBeGreaterThanOrEqual(12);
+    await eventually(() => other.count('hot', key, HOUR, 0) >= 12);
+    expect(one.count('hot', key, HOUR, 0)).toBeGreaterThanOrEqual(12);
   });
 });
 
@@ -242,9 +250,7 @@ describe('HeldCounts', () => {
     await ended.held.close();
     expect([await take(here, key, 2), await take(here, key, 2)]).toEqual([true, false]);
     crashed.store.redis.disconnect();
-    const began = Date.now();
-    await eventually(() => take(here, key, 2), 10_000);
-    expect(Date.now() - began).toBeGreaterThan(TTL / 3);
+    await eventually(() => take(here, key, 2));
     expect(await field(crashed, key)).toBeNull();
   });
 
@@ -261,21 +267,16 @@ describe('HeldCounts', () => {
 
   it('counts what this process holds while Redis does not answer, and tells afterwards', async () => {
     const key = newKey();
-    expect(await take(there, key, 2)).toBe(true);
+    const [one, other] = [hastyHere, hastyThere];
+    expect(await take(other, key, 2)).toBe(true);
     await whilePaused(async () => {
-      const began = Date.now();
-      expect([await take(here, key, 2), await take(here, key, 2), await take(here, key, 2)]).toEqual([
-        true,
-        true,
-        false,
-      ]);
-      expect(Date.now() - began).toBeLessThan(800);
-      there.held.release(NAME, key);
+      expect([await take(one, key, 2), await take(one, key, 2), await take(one, key, 2)]).toEqual([true, true, false]);
+      other.held.release(NAME, key);
     });
-    await eventually(async () => (await field(here, key)) === '2' && (await field(there, key)) === null);
+    await eventually(async () => (await field(one, key)) === '2' && (await field(other, key)) === null);
     expect(await take(there, key, 2)).toBe(false);
-    for (let i = 0; i < 2; i++) here.held.release(NAME, key);
-    await eventually(async () => (await field(here, key)) === null);
+    for (let i = 0; i < 2; i++) one.held.release(NAME, key);
+    await eventually(async () => (await field(one, key)) === null);
     expect(await take(there, key, 1)).toBe(true);
   });
 });

@@ -2,8 +2,6 @@ import { randomUUID } from 'node:crypto';
 import { Redis, type Result } from 'ioredis';
 import type { Logger } from '../telemetry/index.js';
 
-/** Longest that anybody waits for Redis. */
-const ANSWER_MS = 100;
 /** How long Redis is not asked after it has let somebody wait in vain: not every request may wait. */
 const SILENCE_MS = 1000;
 /** A connection that brings no answer for so long is made anew: its server may be gone without a word. */
@@ -92,12 +90,14 @@ export class LimitStore {
 
   constructor(
     url: string,
+    /** Longest that anybody waits for Redis. */
+    private readonly waitMs: number,
     private readonly logger: Logger,
   ) {
     this.redis = new Redis(url, {
       maxRetriesPerRequest: 0,
       enableOfflineQueue: false,
-      socketTimeout: SOCKET_MS,
+      socketTimeout: Math.max(SOCKET_MS, 2 * waitMs),
       retryStrategy: (times) => Math.min(50 * times, 1000),
     });
     this.redis.defineCommand('takeLimits', { lua: TAKE });
@@ -114,19 +114,19 @@ export class LimitStore {
     return `limit:alive.${instance}`;
   }
 
-  /** What Redis answers within some 100 ms, else NO_ANSWER; it may have done what it was asked all the same. */
+  /** What Redis answers within `waitMs`, else NO_ANSWER; it may have done what it was asked all the same. */
   async ask<Answer>(question: (redis: Redis) => Promise<Answer>): Promise<Answer | typeof NO_ANSWER> {
     if (this.away) return NO_ANSWER;
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<typeof NO_ANSWER>((resolve) => {
       // When this process was busy its timers run before it reads the answers that have come: those are read first.
-      timer = setTimeout(() => setImmediate(resolve, NO_ANSWER), ANSWER_MS);
+      timer = setTimeout(() => setImmediate(resolve, NO_ANSWER), this.waitMs);
     });
     try {
       const answer = await Promise.race([question(this.redis), late]);
       if (answer === NO_ANSWER) {
         this.silentUntil = Date.now() + SILENCE_MS;
-        this.warn(new Error(`no answer within ${ANSWER_MS} ms`));
+        this.warn(new Error(`no answer within ${this.waitMs} ms`));
       }
       return answer;
     } catch (error) {

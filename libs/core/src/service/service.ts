@@ -116,7 +116,7 @@ export async function bootServices(services: Service[], roles: ServiceRoles, con
   });
   const jobs = new Jobs(config.REDIS_URL, logger);
   health.checks['redis'] = () => jobs.ping();
-  const limitStore = new LimitStore(config.REDIS_URL, logger);
+  const limitStore = new LimitStore(config.REDIS_URL, config.ORRERY_LIMITS_WAIT_MS, logger);
   const heldCounts = new HeldCounts(limitStore, config.ORRERY_LEASE_TTL_MS);
   const sharedCounters = new SharedCounters(limitStore);
   const rateLimits = new RateLimits(limitStore, heldCounts);

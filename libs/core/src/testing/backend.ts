@@ -53,6 +53,8 @@ export async function startBackend(services: Service[], overrides: NodeJS.Proces
     ORRERY_BIND_ADDRESS: '127.0.0.1',
     ORRERY_DATA_DIR: dataDir,
     ORRERY_LEASE_TTL_MS: '2000',
+    // Limits are exact only while Redis answers in time, however slow the machine is.
+    ORRERY_LIMITS_WAIT_MS: '20000',
     ORRERY_STREAM_MAX_BYTES: String(64 << 20),
     ORRERY_LOG_LEVEL: process.env['ORRERY_TEST_LOG'] ?? 'silent',
     DATABASE_URL: databaseUrl,
