@@ -342,6 +342,7 @@ export const operations: Record<string, Operation> = {
   [`POST ${DEVICE}`]: { roles: ['DEVICE_W'], body: () => ({ name: 'stranger' }), stranger: 'absent' },
   [`PATCH ${DEVICE}`]: { roles: ['DEVICE_W'], body: () => ({ name: 'stranger' }), stranger: 'absent' },
   [`DELETE ${DEVICE}`]: { roles: ['DEVICE_W'], stranger: 'absent' },
+  [`GET ${DEVICE}/data/streams`]: { roles: ['DATA_R'], stranger: 'absent' },
   [`GET ${DEVICE}/interfaces`]: { roles: ['DEVICE_R'], stranger: 'absent' },
   [`POST ${DEVICE}/interfaces`]: { roles: ['DEVICE_W'], body: interfaceOf, stranger: 'absent' },
   [`GET ${INTERFACE}`]: { roles: ['DEVICE_R'], stranger: 'absent' },

@@ -15,7 +15,7 @@ export const PERMISSIONS = {
     reads: [],
   },
   'device-manager': {
-    publish: ['events.*', 'control.device', 'control.group', 'downlink.>', 'dead.*'],
+    publish: ['events.*', 'control.device', 'control.group', 'downlink.>', 'rpc.search.streamsOfDevice', 'dead.*'],
     subscribe: [],
     reads: ['data'],
   },

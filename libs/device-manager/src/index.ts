@@ -14,6 +14,8 @@ import { DeviceChangesService } from './device-access/device-changes.service.js'
 import { RegistrationController } from './device-access/registration.controller.js';
 import { RegistrationService } from './device-access/registration.service.js';
 import { Device } from './devices/device.entity.js';
+import { DeviceStreamsController } from './devices/device-streams.controller.js';
+import { DeviceStreamsService } from './devices/device-streams.service.js';
 import { DevicesController } from './devices/devices.controller.js';
 import { DevicesService } from './devices/devices.service.js';
 import { FirstStatistics } from './devices/first-statistics.js';
@@ -62,6 +64,7 @@ export const deviceManager: Service = {
         ConnectorsController,
         InterfacesController,
         DevicesController,
+        DeviceStreamsController,
         GroupsController,
         ExplorerController,
         LicensesController,
@@ -70,6 +73,7 @@ export const deviceManager: Service = {
       ],
       providers: [
         { token: DevicesService, value: new DevicesService(database, groups, secrets, bus.partitions) },
+        { token: DeviceStreamsService, value: new DeviceStreamsService(bus, database) },
         { token: InterfacesService, value: new InterfacesService(database, secrets, bus.partitions) },
         { token: GroupsService, value: groups },
         { token: LicensesService, value: licenses },

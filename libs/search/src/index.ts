@@ -15,6 +15,7 @@ import { Reindexer } from './reindexing/reindexer.js';
 import { ReindexingController } from './reindexing/reindexing.controller.js';
 import { ReindexingService } from './reindexing/reindexing.service.js';
 import { ComputeTime } from './searches/compute-time.js';
+import { DeviceStreams } from './searches/device-streams.js';
 import { SearchesController } from './searches/searches.controller.js';
 import { SearchesService } from './searches/searches.service.js';
 
@@ -58,6 +59,7 @@ export const search: Service = {
       running: [
         { start: async () => undefined, stop: async () => client?.close() },
         new JourneyAnswers(bus, SERVICE, (question) => journeySteps(engine, question)),
+        new DeviceStreams(bus, engine),
         ...(roles.worker
           ? [
               {
