@@ -15,6 +15,7 @@ import { bootstrap, identity } from '@orrery/identity';
 import * as identityContract from '@orrery/identity/contract';
 import { mqttConnector, mqttPorts } from '@orrery/mqtt-connector';
 import * as routingContract from '@orrery/routing/contract';
+import * as searchContract from '@orrery/search/contract';
 import * as storeContract from '@orrery/store/contract';
 import { CHART } from '../../../../tools/helm/chart.mjs';
 import { passwordVariable, PERMISSIONS } from '../../../../tools/helm/nats-permissions.mjs';
@@ -296,6 +297,7 @@ it('knows every question and every change that a service asks, answers, tells or
     ...deviceManagerContract,
     ...identityContract,
     ...routingContract,
+    ...searchContract,
     ...storeContract,
   };
   const named = contracts as Record<string, unknown>;

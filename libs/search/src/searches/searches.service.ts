@@ -65,7 +65,7 @@ const searchable = (query: Query, from: number): Query =>
       }
     : query;
 
-/** Null members of the message, its location and its metadata; what is inside `value` is the sender's. */
+/** Null members of the message and of its location; what is inside `value` is the sender's. */
 function withoutNulls(message: Record<string, unknown>): Record<string, unknown> {
   return Object.fromEntries(
     Object.entries(message)

@@ -113,7 +113,7 @@ export class StreamsService {
 
   private limit(text: string | undefined): number {
     if (text === undefined) return 100;
-    if (!/^\d{1,9}$/.test(text) || Number(text) < 1) throw invalidParameter('limit', 'a whole number from 1');
+    if (!/^\d+$/.test(text) || Number(text) < 1) throw invalidParameter('limit', 'a whole number from 1');
     return Math.min(Number(text), LIMITS.streamReadSize.value);
   }
 
@@ -123,7 +123,7 @@ export class StreamsService {
     const bounds = String(text).split(',');
     const [from, to] = bounds.map((bound) => (bound === '' ? undefined : normalizeTimestamp(bound)));
     if (bounds.length !== 2 || bounds.some((bound, i) => bound !== '' && (i === 0 ? from : to) === undefined))
-      throw invalidParameter('timeRange', 'two ISO 8601 dates separated by a comma, of which one may be left out');
+      throw invalidParameter('timeRange', 'two ISO 8601 dates separated by a comma, of which one may be left out; in a URL the + of a zone is written %2B');
     return [from, to];
   }
 

@@ -276,6 +276,7 @@ describe('GET /api/v0/data/streams/{streamId}', () => {
       ['', 100],
       ['?limit=500', 500],
       ['?limit=1500', 1000],
+      ['?limit=99999999999999999999', 1000],
     ] as const)
       expect(await read('long', query)).toHaveLength(count);
     expect((await api.get('/api/v0/data/streams/long?limit=x')).status).toBe(400);
