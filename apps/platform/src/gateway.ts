@@ -13,6 +13,8 @@ import { passWebSocket } from './web-socket-proxy.js';
 // One address for services that run processes of their own, as an ingress and load balancers do it in a cluster: the path
 // of a request decides the service, the port of a connection to the connectors which of theirs it is for.
 // ORRERY_GATEWAY_ROUTES names the file that says where their instances answer: see Upstreams.
+/** Longest that an instance takes to describe its operations. */
+const DESCRIPTION_MS = 5000;
 const logger = createLogger('gateway', process.env['ORRERY_LOG_LEVEL'] ?? 'info');
 const config = loadConfig();
 const upstreams = new Upstreams(process.env['ORRERY_GATEWAY_ROUTES'] ?? '', logger);
@@ -55,14 +57,23 @@ interface Description {
   paths: object;
   components?: { schemas?: object };
 }
+/** What the first instance that answers says of its service. */
+async function describe(service: string): Promise<Description | undefined> {
+  for (const { http } of upstreams.candidates(service))
+    try {
+      const answer = await fetch(`${http}/swagger-ui-json`, { signal: AbortSignal.timeout(DESCRIPTION_MS) });
+      if (answer.ok) return (await answer.json()) as Description;
+      logger.warn({ service, status: answer.status }, 'an instance does not describe its operations');
+    } catch (error) {
+      logger.warn({ service, error: String(error) }, 'an instance does not describe its operations');
+    }
+  return undefined;
+}
 // Each service describes its own operations: together they are the platform's.
-server.get('/swagger-ui-json', async () => {
-  const descriptions = await Promise.all(
-    upstreams.services.map(async (service) => {
-      const [first] = upstreams.candidates(service);
-      return (await (await fetch(`${first?.http}/swagger-ui-json`)).json()) as Description;
-    }),
-  );
+server.get('/swagger-ui-json', async (_request, reply) => {
+  const answers = await Promise.all(upstreams.services.map(describe));
+  const descriptions = answers.filter((answer) => answer !== undefined);
+  if (descriptions.length === 0 || descriptions.length < answers.length) return unavailable(reply);
   const schemas = Object.assign({}, ...descriptions.map(({ components }) => components?.schemas)) as object;
   return {
     ...descriptions[0]!,
