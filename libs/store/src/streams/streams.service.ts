@@ -123,7 +123,10 @@ export class StreamsService {
     const bounds = String(text).split(',');
     const [from, to] = bounds.map((bound) => (bound === '' ? undefined : normalizeTimestamp(bound)));
     if (bounds.length !== 2 || bounds.some((bound, i) => bound !== '' && (i === 0 ? from : to) === undefined))
-      throw invalidParameter('timeRange', 'two ISO 8601 dates separated by a comma, of which one may be left out; in a URL the + of a zone is written %2B');
+      throw invalidParameter(
+        'timeRange',
+        'two ISO 8601 dates separated by a comma, of which one may be left out; in a URL the + of a zone is written %2B',
+      );
     return [from, to];
   }
 
