@@ -37,7 +37,12 @@ function checkSize(body: unknown): void {
 
 class BoundedValidationPipe extends ValidationPipe {
   override async transform(value: unknown, metadata: ArgumentMetadata): Promise<unknown> {
-    if (metadata.type === 'body' && this.toValidate(metadata)) checkSize(value);
+    if (metadata.type === 'body' && this.toValidate(metadata)) {
+      checkSize(value);
+      // What Nest says to lists and scalars does not say what is expected.
+      if (value !== undefined && value !== null && (typeof value !== 'object' || Array.isArray(value)))
+        throw invalidParameter('body', 'a JSON object');
+    }
     return super.transform(value, metadata);
   }
 

@@ -1,17 +1,15 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
-import { IsISO8601, IsOptional } from 'class-validator';
+import { IsOptional } from 'class-validator';
 
 export class CreateReindexingDto {
   @ApiPropertyOptional({ description: 'Arrival of the first message; the oldest that is searchable when absent.' })
   @IsOptional()
-  @IsISO8601({ strict: true })
   from?: string;
 
   @ApiPropertyOptional({
     description: 'Messages that arrived from this time on are left as they are; now when absent.',
   })
   @IsOptional()
-  @IsISO8601({ strict: true })
   to?: string;
 }
 

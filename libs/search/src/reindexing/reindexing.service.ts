@@ -4,6 +4,7 @@ import { type Bus, callRpc } from '@orrery/core/bus';
 import type { Database } from '@orrery/core/database';
 import { ApiError, invalidParameter } from '@orrery/core/http';
 import { limitOf } from '@orrery/core/limits';
+import { normalizeTimestamp } from '@orrery/core/messages';
 import { countArrived } from '@orrery/store/contract';
 import type { SearchEngine } from '../search-engine.js';
 import type { CountsDto, CreateReindexingDto, ReindexingDto } from './reindexing.dto.js';
@@ -120,14 +121,14 @@ export class ReindexingService {
 function rangeOf({ limits }: ApiKeyIdentity, dto: CreateReindexingDto): { from: Date; to: Date } {
   const now = Date.now();
   const oldest = Math.max(0, now - limitOf(limits, 'searchDays') * DAY_MS);
-  const from = new Date(dto.from ?? oldest);
-  const to = new Date(dto.to ?? now);
-  for (const [name, date] of [
-    ['from', from],
-    ['to', to],
-  ] as const)
-    if (Number.isNaN(date.getTime()) || date.getUTCFullYear() < 1970 || date.getUTCFullYear() > 9999)
-      throw invalidParameter(name, 'an ISO 8601 date between 1970 and 9999');
+  const dateOf = (name: 'from' | 'to', absent: number): Date => {
+    const given = dto[name] ?? undefined;
+    const date = given === undefined ? new Date(absent).toISOString() : normalizeTimestamp(given);
+    // Nothing has arrived before.
+    if (date === undefined || date < '1970') throw invalidParameter(name, 'an ISO 8601 date from 1970 on');
+    return new Date(date);
+  };
+  const [from, to] = [dateOf('from', oldest), dateOf('to', now)];
   if (from > to) throw invalidParameter('from', 'a date that is not after to');
   return { from, to };
 }

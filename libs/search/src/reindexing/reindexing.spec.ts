@@ -154,10 +154,23 @@ describe.each(engines)('re-indexing ($name)', (engine) => {
       { from: 'yesterday' },
       { from: '2026-02-30' },
       { from: 5 },
+      { from: '1969-12-31T23:59:59Z' },
+      [],
+      'x',
       { to: '2020-01-01', from: '2021-01-01' },
     ])
       expect({ body, status: (await api.post(REINDEXINGS, body)).status }).toEqual({ body, status: 400 });
-    expect((await api.get('/api/v1/data/search/counts?from=x')).status).toBe(400);
+    for (const query of ['from=x', 'from=2026-01-01&from=2026-01-02'])
+      expect(await api.get(`/api/v1/data/search/counts?${query}`)).toMatchObject({
+        status: 400,
+        body: { details: [{ field: 'from', expected: 'an ISO 8601 date from 1970 on' }] },
+      });
+    // Without a zone, as with the timestamps of messages.
+    const utc = { from: '2026-01-01T10:00', to: '2026-01-01T12:00+01:00' };
+    expect((await api.post(REINDEXINGS, utc)).body).toMatchObject({
+      from: '2026-01-01T10:00:00.000Z',
+      to: '2026-01-01T11:00:00.000Z',
+    });
     await backend.query(
       `INSERT INTO search.reindexings (tenant_id, id, status, from_time, to_time, holder, leased_until)
        SELECT 'bad', gen_random_uuid(), 'RUNNING', now(), now(), 'other', now() + interval '1 hour' FROM generate_series(1, 5)`,
