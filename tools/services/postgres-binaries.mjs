@@ -12,8 +12,8 @@ const IMAGE_MAJOR = '18';
 /**
  * @typedef {{ source: 'path' | 'embedded', postgres: string, initdb: string, version: string, where: string }} Binaries
  * @typedef {{ source: 'docker', image: string, version: string, where: string }} Image
- * @typedef {import('./postgres-user.mjs').DatabaseUser} DatabaseUser
- * @typedef {{ user: DatabaseUser, env: NodeJS.ProcessEnv, major: string | undefined }} Wanted
+ * @typedef {import('./unprivileged-user.mjs').UnprivilegedUser} UnprivilegedUser
+ * @typedef {{ user: UnprivilegedUser, env: NodeJS.ProcessEnv, major: string | undefined }} Wanted
  */
 
 /**

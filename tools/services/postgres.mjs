@@ -7,9 +7,9 @@ import { messageOf, run, tail } from './commands.mjs';
 import { containerName, dockerRun, removeContainer } from './docker.mjs';
 import { onPort, shown } from './finding.mjs';
 import { findPostgres } from './postgres-binaries.mjs';
-import { databaseUser } from './postgres-user.mjs';
 import { startOf } from './processes.mjs';
 import { Refused, startServer } from './server.mjs';
+import { unprivilegedUser } from './unprivileged-user.mjs';
 
 const USER = 'orrery';
 const DATABASE = 'orrery';
@@ -20,7 +20,7 @@ const SETTINGS = ['-c', 'max_connections=200'];
 /**
  * @typedef {import('./finding.mjs').Context} Context
  * @typedef {import('./postgres-binaries.mjs').Binaries} Binaries
- * @typedef {import('./postgres-user.mjs').DatabaseUser} DatabaseUser
+ * @typedef {import('./unprivileged-user.mjs').UnprivilegedUser} UnprivilegedUser
  */
 
 /**
@@ -33,7 +33,13 @@ export async function startPostgres({ dataDir, env, log, password, port: fixed }
   const stopSignal = 'SIGINT';
   const folder = join(dataDir, service);
   await mkdir(dataDir, { recursive: true });
-  const user = await databaseUser(folder, dataDir);
+  const user = await unprivilegedUser({
+    title: 'PostgreSQL',
+    folder,
+    paths: [dataDir, import.meta.dirname],
+    stopSignal,
+    variable: 'DATABASE_URL',
+  });
   const major = await dataMajor(folder);
   const found = await findPostgres({ user, env, major });
   const held = await claim({ dataDir, service, stopSignal, env });
@@ -98,7 +104,7 @@ async function dataMajor(folder) {
 /**
  * Makes the cluster beside its place and renames it, so that an interrupted start leaves nothing half made.
  *
- * @param {{ folder: string, found: Binaries, user: DatabaseUser, password: string, env: NodeJS.ProcessEnv }} options
+ * @param {{ folder: string, found: Binaries, user: UnprivilegedUser, password: string, env: NodeJS.ProcessEnv }} options
  */
 async function initialise({ folder, found, user, password, env }) {
   const parent = dirname(folder);
@@ -165,7 +171,7 @@ async function commandLine(pid) {
 }
 
 /**
- * @param {{ found: Binaries, user: DatabaseUser, folder: string, port: number, env: NodeJS.ProcessEnv }} options
+ * @param {{ found: Binaries, user: UnprivilegedUser, folder: string, port: number, env: NodeJS.ProcessEnv }} options
  */
 function postgresProcess({ found, user, folder, port, env }) {
   const [command, args, options] = user.command(found.postgres, [

@@ -10,14 +10,17 @@ import org.elasticsearch.painless.PainlessPlugin;
 import org.elasticsearch.plugins.Plugin;
 import org.elasticsearch.transport.Netty4Plugin;
 
-/** A node of its own for tests and benchmarks: `java ElasticsearchNode.java FOLDER PORT`. It listens on 127.0.0.1 only. */
+/**
+ * A node of its own for tests and benchmarks: `java ElasticsearchNode.java FOLDER PORT`, with a setting
+ * `name=value` in each further argument. It listens on 127.0.0.1 only.
+ */
 public final class ElasticsearchNode extends Node {
   private ElasticsearchNode(Settings settings, List<Class<? extends Plugin>> plugins) {
     super(new Environment(settings, null), plugins, false);
   }
 
   public static void main(String[] arguments) throws Exception {
-    Settings settings =
+    Settings.Builder settings =
         Settings.builder()
             .put("cluster.name", "orrery")
             .put("node.name", "orrery")
@@ -30,11 +33,14 @@ public final class ElasticsearchNode extends Node {
             .put("discovery.type", "single-node")
             // What production should have too: indices are made on purpose.
             .put("action.auto_create_index", false)
-            .put("cluster.routing.allocation.disk.threshold_enabled", false)
-            .build();
+            .put("cluster.routing.allocation.disk.threshold_enabled", false);
+    for (int i = 2; i < arguments.length; i++) {
+      String[] setting = arguments[i].split("=", 2);
+      settings.put(setting[0], setting[1]);
+    }
     Node node =
         new ElasticsearchNode(
-            settings,
+            settings.build(),
             List.of(
                 Netty4Plugin.class, CommonAnalysisPlugin.class, PainlessPlugin.class, ReindexPlugin.class));
     Runtime.getRuntime()

@@ -18,7 +18,8 @@ const EMBEDDED: TestedEngine = { name: 'embedded', env: {}, stop: async () => un
 /** A real Elasticsearch with indices of one's own; undefined, and a line that says why, where none can be had. */
 export async function testedElasticsearch(): Promise<TestedEngine | undefined> {
   const dataDir = await mkdtemp(join(tmpdir(), 'orrery-elasticsearch-'));
-  const started = await startElasticsearch({ dataDir, log: (line) => process.stderr.write(`${line}\n`) });
+  const log = (line: string): void => void process.stderr.write(`${line}\n`);
+  const started = await startElasticsearch({ dataDir, log, brief: true });
   if (!started) {
     await rm(dataDir, { recursive: true, force: true });
     return undefined;

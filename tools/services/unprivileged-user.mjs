@@ -2,27 +2,33 @@ import { stat } from 'node:fs/promises';
 import { run } from './commands.mjs';
 
 /**
- * PostgreSQL refuses to run as root. Everybody else runs it as themselves.
+ * PostgreSQL and Elasticsearch refuse to run as root. Everybody else runs them as themselves.
  *
  * @typedef {{ uid?: number, gid?: number, cwd: string }} RunAs
  *
- * @typedef {object} DatabaseUser
+ * @typedef {object} UnprivilegedUser
  * @property {number} [uid] only where we are root
  * @property {number} [gid]
  * @property {(command: string, args: readonly string[]) => [string, string[], RunAs]} command what to spawn so that the
  *   command runs as that user
+ *
+ * @typedef {object} Server
+ * @property {string} title for messages
+ * @property {string} folder of its data; the user who owns it keeps it
+ * @property {readonly string[]} paths folders that it has to enter
+ * @property {NodeJS.Signals} stopSignal
+ * @property {string} variable of the environment that names a server which runs elsewhere
  */
 
 /**
- * @param {string} folder the cluster's; the user who owns it keeps it
- * @param {string} dataDir exists
- * @returns {Promise<DatabaseUser>}
+ * @param {Server} server
+ * @returns {Promise<UnprivilegedUser>}
  */
-export async function databaseUser(folder, dataDir) {
+export async function unprivilegedUser({ title, folder, paths, stopSignal, variable }) {
   if (process.getuid?.() !== 0) return { command: (command, args) => [command, [...args], { cwd: '/' }] };
 
-  const { uid, gid } = (await ownerOf(folder)) ?? (await unprivileged());
-  const reach = ['-c', 'cd "$0" && cd "$1"', dataDir, import.meta.dirname];
+  const { uid, gid } = (await ownerOf(folder)) ?? (await unprivileged(title));
+  const reach = ['-c', 'for folder; do cd "$folder" || exit 1; done', 'sh', ...paths];
   if ((await run('sh', reach, { uid, gid, cwd: '/' })).code === 0) {
     return { uid, gid, command: (command, args) => [command, [...args], { uid, gid, cwd: '/' }] };
   }
@@ -39,15 +45,15 @@ export async function databaseUser(folder, dataDir) {
       // Else access(2), with which initdb looks for its files, ignores the capabilities of an ordinary user.
       '--securebits=+no_setuid_fixup',
       // A change of user clears the signal that server.mjs asks for at our end.
-      '--pdeathsig=INT',
+      `--pdeathsig=${stopSignal.slice(3)}`,
       '--',
     ];
     if ((await run('setpriv', [...change, 'sh', ...reach], { cwd: '/' })).code !== 0) continue;
     return { uid, gid, command: (command, args) => ['setpriv', [...change, command, ...args], { cwd: '/' }] };
   }
   throw new Error(
-    `PostgreSQL cannot run as root, and user ${uid} may not enter ${dataDir} or ${import.meta.dirname}: ` +
-      'use directories that others may enter, run as an ordinary user, or set DATABASE_URL.',
+    `${title} cannot run as root, and user ${uid} may not enter ${paths.join(' or ')}: ` +
+      `use directories that others may enter, run as an ordinary user, or set ${variable}.`,
   );
 }
 
@@ -64,11 +70,14 @@ async function ownerOf(folder) {
   }
 }
 
-/** @returns {Promise<{ uid: number, gid: number }>} */
-async function unprivileged() {
+/**
+ * @param {string} title
+ * @returns {Promise<{ uid: number, gid: number }>}
+ */
+async function unprivileged(title) {
   for (const name of ['postgres', 'nobody']) {
     const [user, group] = await Promise.all([run('id', ['-u', name]), run('id', ['-g', name])]);
     if (user.code === 0 && group.code === 0) return { uid: Number(user.stdout), gid: Number(group.stdout) };
   }
-  throw new Error('PostgreSQL cannot run as root, and there is neither a user "postgres" nor "nobody" to run it as.');
+  throw new Error(`${title} cannot run as root, and there is neither a user "postgres" nor "nobody" to run it as.`);
 }
