@@ -94,6 +94,8 @@ async function inDocker(dataDir, env) {
     // The host's vm.max_map_count may be too small for it.
     'node.store.allow_mmap=false',
     'cluster.routing.allocation.disk.threshold_enabled=false',
+    // Each time it takes away the blocks of indices for a full disk, as a test sets them.
+    'cluster.info.update.interval=1d',
     'xpack.ml.enabled=false',
     // It asks an address on the Internet.
     'ingest.geoip.downloader.enabled=false',

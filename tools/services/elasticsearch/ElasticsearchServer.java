@@ -30,7 +30,9 @@ public final class ElasticsearchServer {
             .put("node.store.allow_mmap", false)
             // What production should have too: indices are made on purpose.
             .put("action.auto_create_index", false)
-            .put("cluster.routing.allocation.disk.threshold_enabled", false);
+            .put("cluster.routing.allocation.disk.threshold_enabled", false)
+            // Each time it takes away the blocks of indices for a full disk, as a test sets them.
+            .put("cluster.info.update.interval", "1d");
     for (int i = 3; i < arguments.length; i++) {
       String[] setting = arguments[i].split("=", 2);
       settings.put(setting[0], setting[1]);

@@ -123,7 +123,7 @@ function spread(metric: Metric | undefined, sigma: number): Json {
   };
 }
 
-/** Between the two values beside a rank, whose own ranks are in their middle, as a t-digest of single values. */
+/** Between the two values beside a rank, as Elasticsearch does since 8.9 where values are few. */
 function quantile(sorted: NonNullable<Metric['sorted']>, fraction: number): number {
   const total = sorted.at(-1)![1];
   const at = (rank: number): number => {
@@ -135,7 +135,7 @@ function quantile(sorted: NonNullable<Metric['sorted']>, fraction: number): numb
     }
     return sorted[low]![0];
   };
-  const rank = Math.min(Math.max(fraction * total - 0.5, 0), total - 1);
+  const rank = fraction * (total - 1);
   const [low, high] = [at(Math.floor(rank)), at(Math.ceil(rank))];
   return low + (high - low) * (rank - Math.floor(rank));
 }

@@ -14,6 +14,8 @@ export interface Case {
   aggregations?: Record<string, unknown>;
   /** Percentiles and cardinality are estimates: most part of the value by which they may differ. */
   tolerance?: number;
+  /** Instead, of versions before 8.9: their percentiles of few values are others. */
+  olderTolerance?: number;
 }
 
 export const filter = (name: string, query: Record<string, unknown>, total?: number, tenant?: string): Case => ({

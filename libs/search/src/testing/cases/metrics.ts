@@ -64,20 +64,32 @@ export const metricCases: Case[] = [
   ),
   aggregate('extended_stats of nothing', { extended_stats: { field: 'nosuch' } }, { count: 0, sum: 0, variance: null }),
   {
-    ...aggregate('percentiles', { percentiles: temp }, { values: { '25.0': 14.75, '50.0': 29.75, '75.0': 44.75 } }),
-    tolerance: 0.03,
+    ...aggregate(
+      'percentiles',
+      { percentiles: temp },
+      { values: { '1.0': 0.595, '25.0': 14.875, '50.0': 29.75, '75.0': 44.625, '99.0': 58.905 } },
+    ),
+    olderTolerance: 0.25,
   },
   {
     ...aggregate(
       'percentiles of choice',
-      { percentiles: { field: '@climate.value.level', percents: [50, 99.9] } },
-      { values: { '50.0': 4.5, '99.9': 9 } },
+      { percentiles: { field: '@climate.value.level', percents: [0, 50, 99.9, 100] } },
+      { values: { '0.0': 0, '50.0': 4.5, '99.9': 9, '100.0': 9 } },
     ),
-    tolerance: 0.1,
+    olderTolerance: 0.1,
   },
   {
     ...aggregate('percentiles as a list', { percentiles: { ...temp, percents: [10, 90], keyed: false } }),
-    tolerance: 0.05,
+    olderTolerance: 0.05,
+  },
+  {
+    ...aggregate(
+      'percentiles of one value',
+      { percentiles: { ...temp, percents: [10, 50] } },
+      { values: { '10.0': 0, '50.0': 0 } },
+      { bool: { filter: [climate, { range: { '@climate.value.temp': { lt: 0.5 } } }] } },
+    ),
   },
   aggregate('percentiles of nothing', { percentiles: { ...temp, percents: [50] } }, { values: { '50.0': null } }, old),
 ];
