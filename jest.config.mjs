@@ -22,7 +22,7 @@ export default {
   modulePathIgnorePatterns: ['<rootDir>/.*/dist/'],
   globalSetup: '<rootDir>/jest.setup.mjs',
   globalTeardown: '<rootDir>/jest.teardown.mjs',
-  testTimeout: 60_000,
+  testTimeout: 360_000,
   maxWorkers: 2,
   workerIdleMemoryLimit: '1GB',
 };

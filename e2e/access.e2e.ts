@@ -28,8 +28,8 @@ beforeAll(async () => {
   e2e = await startEndToEnd();
   const { body } = await e2e.api.get<{ data: Array<{ id: string; masterKey: boolean }> }>('/api/v0/apiKeys');
   masterKeyId = body.data.find((key) => key.masterKey)!.id;
-}, 120_000);
-afterAll(() => e2e.stop(), 60_000);
+});
+afterAll(() => e2e.stop());
 
 const grant = async (roles: Role[], more: Json = {}): Promise<CreatedKey> => {
   const key = await e2e.api.post<CreatedKey>('/api/v0/apiKeys', { parentId: masterKeyId, label: 'k', roles, ...more });

@@ -22,8 +22,8 @@ describe.each([
   let mosquitto: Awaited<ReturnType<typeof findMosquittoClients>>;
   beforeAll(async () => {
     [e2e, mosquitto] = await Promise.all([startEndToEnd(options), findMosquittoClients({ log: () => undefined })]);
-  }, 120_000);
-  afterAll(() => e2e.stop(), 60_000);
+  });
+  afterAll(() => e2e.stop());
 
   const device = async (id: string): Promise<Json> => {
     const answer = await e2e.api.get<Json>(`/api/v1/deviceMgt/devices/${id}`);

@@ -14,8 +14,8 @@ const NOTHING = { command: false, configuration: false, resource: false };
 let e2e: EndToEnd;
 beforeAll(async () => {
   e2e = await startEndToEnd();
-}, 120_000);
-afterAll(() => e2e.stop(), 60_000);
+});
+afterAll(() => e2e.stop());
 
 const device = async (id: string): Promise<Json> => {
   const answer = await e2e.api.get<Json>(`/api/v1/deviceMgt/devices/${id}`);

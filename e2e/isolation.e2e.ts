@@ -47,7 +47,7 @@ beforeAll(async () => {
       Object.entries(methods).map(([method, operation]) => [`${method.toUpperCase()} ${path}`, operation] as const),
     ),
   );
-}, 180_000);
+});
 afterAll(() => e2e?.stop());
 
 describe('Every operation of the REST API', () => {

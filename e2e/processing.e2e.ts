@@ -40,11 +40,11 @@ beforeAll(async () => {
   const { port } = server.address() as AddressInfo;
   webhook = `http://127.0.0.1:${port}`;
   e2e = await startEndToEnd({ env: { ORRERY_WEBHOOK_ALLOW: `127.0.0.1:${port}` } });
-}, 120_000);
+});
 afterAll(async () => {
   await e2e.stop();
   server.close();
-}, 60_000);
+});
 
 async function create<Answer = { id: string }>(path: string, body: object): Promise<Answer> {
   const answer = await e2e.api.post<Answer>(path, body);

@@ -195,4 +195,4 @@ it('who does not read is not read for: little is held, and all of it arrives', a
   client.on('data', (chunk: Buffer) => (got += chunk.length)).resume();
   await once(client, 'end');
   expect(got).toBe(total);
-}, 60_000);
+});

@@ -77,7 +77,7 @@ const journey = (id: string, arrived: (steps: Step[]) => unknown): Promise<Journ
   eventually(async () => {
     const { status, body } = await api.get<Journey>(path(id));
     return status === 200 && arrived(body.steps) ? body : undefined;
-  }, 30_000);
+  });
 const of = (steps: Step[], service: string): Step[] => steps.filter((each) => each.service === service);
 const DATA = { dataMessage: { version: 1 } };
 
@@ -161,7 +161,7 @@ describe('the journey of a message', () => {
       const found = await journey(sent, (each) => of(each, 'store')[0]?.outcome === 'done');
       if (of(found.steps, 'pipeline')[0]?.outcome === 'none') return undefined;
       return (await journey(sent, (each) => of(each, 'audit-log').length === 3)).steps;
-    }, 60_000);
+    });
     expect(of(steps, 'decoder')).toMatchObject([
       { outcome: 'failed', encoding, reason: expect.stringContaining('broken'), decoder: { kind: 'binary' } },
     ]);

@@ -52,7 +52,7 @@ const rendered = new Map<string, Manifest[]>();
 beforeAll(async () => {
   for (const values of VALUES) rendered.set(values, await template('--values', valuesFile(values)));
   // The first time helm is fetched.
-}, 300_000);
+});
 const made = (values: string): Manifest[] => rendered.get(values)!;
 
 it('is made from the services as they are', () => {

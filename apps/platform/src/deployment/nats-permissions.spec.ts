@@ -125,7 +125,7 @@ describe.each<{ title: string; file: string; processes: Process[] }>([
   let installation: Installation;
   beforeAll(async () => {
     installation = await install(file, processes);
-  }, 180_000);
+  });
   afterAll(() => installation?.stop());
 
   it('lets messages take every way that there is', async () => {
@@ -178,7 +178,7 @@ describe.each<{ title: string; file: string; processes: Process[] }>([
         { qos: 1 },
       );
       return consumed.some((body) => body.includes('"pressure":1013'));
-    }, 30_000);
+    });
     await installation.apis.get('store')!.post('/api/v0/data/streams/injected', { value: { temp: 1 } });
     await eventually(() => consumed.some((body) => body.includes('"injected"')));
     await application.publishAsync('fifo/all', JSON.stringify({ direct: true }), { qos: 1 });
@@ -267,7 +267,7 @@ describe.each<{ title: string; file: string; processes: Process[] }>([
           if (Number(rows[0]!.seq) === 0) return false;
         }
       return true;
-    }, 30_000);
+    });
     expect(await installation.violations()).toEqual([]);
   });
 });

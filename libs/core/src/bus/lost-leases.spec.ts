@@ -4,6 +4,7 @@ import type { Service } from '../service/index.js';
 import { metrics } from '../telemetry/index.js';
 import { type Backend, eventually, startBackend } from '../testing/index.js';
 import { type Bus, LeaseManager, PackingPublisher, PartitionReader } from './index.js';
+import { leasesSubject } from './streams.js';
 
 const schema: Schema = { name: 'lost', entities: [], migrations: [] };
 const service: Service = {
@@ -40,6 +41,13 @@ async function lostLeases(name: string): Promise<number | undefined> {
   return values.find(({ labels }) => labels.leases === name && labels.change === 'lost')?.value;
 }
 
+/** Gives the lease to another instance, or to nobody, and lets those who share it look. */
+async function giveLease(bus: Bus, name: string, to?: string): Promise<void> {
+  if (to === undefined) await bus.leases.delete(`${name}.lease.0`);
+  else await bus.leases.put(`${name}.lease.0`, to);
+  bus.connection.publish(leasesSubject(name), 'another instance');
+}
+
 const epochOf = async (name: string): Promise<string | undefined> =>
   (await database.query<{ epoch: string }>('SELECT epoch FROM positions WHERE reader = $1', [name]))[0]?.epoch;
 
@@ -59,12 +67,13 @@ it('goes on when a lease is lost while the database is slow to say where to begi
   const late = reader(bus, slow, read);
   await late.start();
   expect(late.partitions).toEqual([0]);
-  await bus.leases.put('lost.lease.0', 'another instance');
+  await giveLease(bus, 'lost', 'another instance');
   await eventually(() => late.partitions.length === 0);
   answer();
   const publisher = new PackingPublisher(bus, 'READY');
   await publisher.publish(0, '"message"', '{}');
-  // The lease of the other instance runs out, and is won again.
+  // The lease of the other instance ends, and is won again.
+  await giveLease(bus, 'lost');
   await eventually(() => late.partitions.length === 1);
   await eventually(() => read.length === 1);
   await late.stop();
@@ -98,8 +107,9 @@ it('keeps a lease that was lost and won again while a batch waited for the datab
   await publisher.publish(0, '"waits"', '{}');
   await eventually(() => waiting === 'now');
   const before = await epochOf('again');
-  await bus.leases.put('again.lease.0', 'another instance');
+  await giveLease(bus, 'again', 'another instance');
   await eventually(() => again.partitions.length === 0);
+  await giveLease(bus, 'again');
   await eventually(async () => Number((await epochOf('again')) ?? 0) > Number(before));
   answer();
   await eventually(() => read.includes('"waits"'));
@@ -163,6 +173,7 @@ it('tells who asks that a lease has run out, and those who work by it, before a 
     clock.mockRestore();
   }
   expect(told).toEqual(['acquired', 'lost']);
+  await giveLease(bus, 'run-out');
   await eventually(() => told.length > 2);
   expect(told).toEqual(['acquired', 'lost', 'acquired']);
   expect(leases.epoch(0)).toBeDefined();

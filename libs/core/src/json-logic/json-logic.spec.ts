@@ -139,9 +139,9 @@ describe('hostile logic', () => {
       { in: [{ cat: [{ substr: [{ var: 'text' }, 250_000] }, 'b'] }, { var: 'text' }] },
     ]) {
       const compiled = compileLogic(logic, { field: 'logic' });
-      const began = performance.now();
+      const began = process.cpuUsage();
       expect(() => compiled(data)).toThrow(LogicError);
-      expect(performance.now() - began).toBeLessThan(2000);
+      expect(process.cpuUsage(began).user).toBeLessThan(2_000_000);
     }
     // Texts that are compared, converted, joined or looked up again and again; `b` equals `a` and is not the same.
     const [a, b, path] = ['a'.repeat(1_000_000), 'a'.repeat(1_000_000), ' '.repeat(1_000_000)];
@@ -158,9 +158,9 @@ describe('hostile logic', () => {
       { '!': [{ substr: [{ var: 'many' }, 0, 1] }] },
     ]) {
       const compiled = compileLogic({ map: [list, logic] }, { field: 'logic' });
-      const began = performance.now();
+      const began = process.cpuUsage();
       expect(() => compiled(pairs)).toThrow(LogicError);
-      expect(performance.now() - began).toBeLessThan(1000);
+      expect(process.cpuUsage(began).user).toBeLessThan(1_000_000);
     }
     // Each character of a text has a first one again: a path of many steps that end nowhere.
     const steps = { missing: Array.from({ length: 20 }, () => `path${'.0'.repeat(500)}`) };

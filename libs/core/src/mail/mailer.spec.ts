@@ -110,7 +110,7 @@ describe('sending mails', () => {
     await expect(mailer(`smtp://127.0.0.1:${port}`).send(mail)).rejects.toThrow();
     silent.close();
     await expect(mailer(`smtp://127.0.0.1:${port}`).send(mail)).rejects.toThrow();
-  }, 20_000);
+  });
 
   it('writes mails into files, for their owner alone, when no server is set', async () => {
     await mailer().send({ to: 'a@example.com', subject: 'Hello', text: 'the text\n' });

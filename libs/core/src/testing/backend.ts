@@ -52,9 +52,9 @@ export async function startBackend(services: Service[], overrides: NodeJS.Proces
     ORRERY_MQTTS_PORT: '0',
     ORRERY_BIND_ADDRESS: '127.0.0.1',
     ORRERY_DATA_DIR: dataDir,
-    ORRERY_LEASE_TTL_MS: '2000',
     // Limits are exact only while Redis answers in time, however slow the machine is.
     ORRERY_LIMITS_WAIT_MS: '20000',
+    ORRERY_LEASE_TTL_MS: '20000',
     ORRERY_STREAM_MAX_BYTES: String(64 << 20),
     ORRERY_LOG_LEVEL: process.env['ORRERY_TEST_LOG'] ?? 'silent',
     DATABASE_URL: databaseUrl,
@@ -122,7 +122,7 @@ export async function installPlatform(config: Config, services: Service[]): Prom
 /** Waits until the condition holds and returns its value. @throws the condition's last failure after the time-out. */
 export async function eventually<Result>(
   condition: () => Promise<Result> | Result,
-  timeoutMs = 15_000,
+  timeoutMs = 120_000,
 ): Promise<Exclude<Result, false | null | undefined>> {
   const deadline = Date.now() + timeoutMs;
   let failure: unknown = new Error('the condition never held');

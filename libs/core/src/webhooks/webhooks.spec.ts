@@ -6,7 +6,7 @@ import { eventually } from '../testing/index.js';
 import { certificateAuthority } from '../testing/certificates/index.js';
 import { checkWebhookHeaders, WebhookError, type WebhookRequest, Webhooks } from './index.js';
 
-const RULES = { ports: [80, 443, 8443], plainHttp: true, connectMs: 1000, idleMs: 1000, maxAnswerBytes: 1000 };
+const RULES = { ports: [80, 443, 8443], plainHttp: true, connectMs: 30_000, idleMs: 30_000, maxAnswerBytes: 1000 };
 const request = (changes: Partial<WebhookRequest> = {}): WebhookRequest => ({ ...RULES, body: '{}', ...changes });
 
 const closed: Array<() => Promise<unknown>> = [];
@@ -116,9 +116,10 @@ describe('webhooks', () => {
   it('say why there is no answer', async () => {
     const hooks = webhooks();
     const silent = await serve((incoming) => void incoming.resume());
-    expect(await failure(hooks.post(silent, request()))).toEqual(['timeout', 'no packet of an answer within 1000 ms']);
+    const brief = request({ idleMs: 1000 });
+    expect(await failure(hooks.post(silent, brief))).toEqual(['timeout', 'no packet of an answer within 1000 ms']);
     const half = await serve((_, reply) => void reply.writeHead(200).write('{'));
-    expect(await failure(hooks.post(half, request()))).toEqual(['timeout', 'no packet of an answer within 1000 ms']);
+    expect(await failure(hooks.post(half, brief))).toEqual(['timeout', 'no packet of an answer within 1000 ms']);
     const reset = await serve((incoming) => void incoming.socket.resetAndDestroy());
     expect((await failure(hooks.post(reset, request())))[0]).toBe('connection');
     const noise = await listen(

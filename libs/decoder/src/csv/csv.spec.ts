@@ -129,7 +129,7 @@ describe('CSV decoders', () => {
   });
 
   it('end in time with huge payloads', () => {
-    const started = performance.now();
+    const started = process.cpuUsage();
     const used = { useEscapeChar: true, skipWhiteSpace: true };
     for (const piece of ['1', ',', '"', '""', '\\', ' ', '\n', '\r', 'a,', '" ', '",'])
       for (const options of [{}, used])
@@ -140,6 +140,6 @@ describe('CSV decoders', () => {
             expect(error).toBeInstanceOf(DecodingError);
             expect((error as Error).message.length).toBeLessThan(300);
           }
-    expect(performance.now() - started).toBeLessThan(10_000);
+    expect(process.cpuUsage(started).user).toBeLessThan(10_000_000);
   });
 });

@@ -97,7 +97,7 @@ describe('a search', () => {
     const fleet = fleets.fleet();
     await fleet.device('d', { name: 'before' });
     await fleet.patch('d', { name: 'after', tags: ['new'] });
-    await eventually(async () => (await fleet.one('d')).name === 'after', 10_000);
+    await eventually(async () => (await fleet.one('d')).name === 'after');
     expect(await fleet.found({ query: 'before' })).toBe('');
     expect(await fleet.found({ query: 'after' })).toBe('d');
     await fleet.api.delete(`/api/v1/deviceMgt/devices/${fleet.id('d')}`);

@@ -80,8 +80,13 @@ const node = (): Promise<Node> => new Node().register();
 const available = { available: true, version: 1 };
 const unavailable = { available: false };
 
+/** Connector instances that live. */
+const instances = new Set(['alive']);
+const renew = (): Promise<unknown> =>
+  Promise.all([...instances].map((instance) => bus.leases.put(connectorLeaseKey('mqtt', instance), '1')));
+
 beforeAll(async () => {
-  backend = await startBackend([deviceManager], { ORRERY_LEASE_TTL_MS: '1000' });
+  backend = await startBackend([deviceManager], { ORRERY_LEASE_TTL_MS: '4000' });
   bus = await backend.bus();
   const keys = keyRing(bus);
   bus.connection.subscribe('events.*', {
@@ -91,8 +96,8 @@ beforeAll(async () => {
         .forEach(({ body }) => statuses.push(JSON.parse(body))),
   });
   publisher = new PackingPublisher(bus, 'EVENTS');
-  await bus.leases.put(connectorLeaseKey('mqtt', 'alive'), '1');
-  renewal = setInterval(() => void bus.leases.put(connectorLeaseKey('mqtt', 'alive'), '1'), 250);
+  await renew();
+  renewal = setInterval(() => void renew(), 250);
   const { url } = await backend.boot([deviceManager]);
   api = apiClient(url, keys.grant('tenantA', { limits: UNLIMITED_OFFER }).value);
 });
@@ -231,11 +236,13 @@ describe('sessions', () => {
 
   it('end when the lease of their instance is gone, and live again when they speak', async () => {
     const [silent, lively] = [await node(), await node()];
-    await bus.leases.put(connectorLeaseKey('mqtt', 'dead'), '1');
+    instances.add('dead');
+    await renew();
     await silent.report('nodeConnected', 's1', { instance: 'dead' });
     await silent.report('nodeSubscribed', 's1', { instance: 'dead', capabilities: { command: available } });
     await lively.report('nodeConnected', 's1');
     await silent.becomes('ONLINE');
+    instances.delete('dead');
     const ended = await silent.becomes('OFFLINE');
     expect(ended.capabilities.command).toEqual(unavailable);
     expect(ended.activity['lastSessionEndTime']).toEqual(expect.any(String));

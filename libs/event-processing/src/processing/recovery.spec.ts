@@ -101,7 +101,7 @@ describe('instances that share the work', () => {
     const fired = await events<MatchingFiredEvent>('matchingContext', 2);
     expect(new Set(fired.map(({ firingRule }) => firingRule.id)).size).toBe(2);
     expect(fired).toHaveLength(2);
-  }, 60_000);
+  });
 
   it('repeat and lose nothing when their transactions are ended and one of them stops', async () => {
     const first = await backend.boot([eventProcessing], { api: false, worker: true });
@@ -129,5 +129,5 @@ describe('instances that share the work', () => {
     await first.close();
     await sending;
     await expectEachOnce();
-  }, 60_000);
+  });
 });

@@ -240,9 +240,9 @@ describe('tests of matching rules', () => {
   it('ends in time, whatever the logic multiplies', async () => {
     const list = Array.from({ length: 300 }, () => 1);
     const nested = { map: [list, { map: [{ var: 'l' }, { map: [{ var: 'l' }, 1] }] }] };
-    const began = performance.now();
+    const began = process.cpuUsage();
     expect(await test({ l: Array.from({ length: 10_000 }, () => 1) }, nested)).toMatchObject({ dataValid: true });
-    expect(performance.now() - began).toBeLessThan(5000);
+    expect(process.cpuUsage(began).user).toBeLessThan(5_000_000);
   });
 });
 

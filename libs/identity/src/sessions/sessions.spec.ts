@@ -15,7 +15,6 @@ import { LoginFailures } from './login-failures.js';
 import { SessionsService } from './sessions.service.js';
 
 const ANY_KEY = '/api/v0/tenants/me';
-const LOCK_MS = 3000;
 
 let mailbox: Mailbox;
 let backend: Backend;
@@ -92,12 +91,13 @@ describe('logging in', () => {
   it('takes as long for an unknown login as for a wrong password', async () => {
     const { user } = await on.open();
     const { login } = await user();
+    // Time of computing, as others take the machine from one of them and not from the other.
     const fastest = async (of: (i: number) => string): Promise<number> => {
       const times: number[] = [];
       for (let i = 0; i < 4; i++) {
-        const before = performance.now();
+        const before = process.cpuUsage();
         await on.logIn(of(i), 'wrong');
-        times.push(performance.now() - before);
+        times.push(process.cpuUsage(before).user);
       }
       return Math.min(...times);
     };
@@ -150,31 +150,47 @@ describe('logging in', () => {
 
 describe('sessions', () => {
   it('ACC-018 end some time after the last call, wherever that was', async () => {
-    const changes = { ORRERY_SESSION_TTL_MS: 5000 };
+    const TTL_MS = 5000;
+    const changes = { ORRERY_SESSION_TTL_MS: TTL_MS };
     const [a, b] = [
       await backend.boot([identity], undefined, changes),
       await backend.boot([identity], undefined, changes),
     ];
     const { user } = await on.open();
     const { login } = await user();
-    const { apiKey } = (await accounts(a.url, bus, mailbox).logIn(login)).body;
-    const { sessionTTL: ttl, value } = apiKey;
-    expect(ttl).toBe(5000);
-    const [onA, onB] = [a, b].map(({ url }) => apiClient(url, value)) as [ApiClient, ApiClient];
-    expect(await statusOf(onB)).toBe(200);
-    for (let i = 0; i < 3; i++) {
-      await sleep(0.6 * ttl);
-      expect(await statusOf(onA)).toBe(200);
-    }
-    // The end has moved for the instance that heard nothing of the calls, too.
-    expect(await statusOf(onB)).toBe(200);
-    await sleep(1.2 * ttl);
-    for (const api of [onA, onB]) {
+    /** Calls one instance as late as it may be; undefined when the machine was later than that. */
+    const kept = async (): Promise<ApiClient[] | undefined> => {
+      let called = Date.now();
+      const { sessionTTL: ttl, value } = (await accounts(a.url, bus, mailbox).logIn(login)).body.apiKey;
+      expect(ttl).toBe(TTL_MS);
+      const [onA, onB] = [a, b].map(({ url }) => apiClient(url, value)) as [ApiClient, ApiClient];
+      // The end moves for the instance that hears nothing of the calls, too.
+      for (const [waitMs, api] of [
+        [0, onB],
+        [0.6 * TTL_MS, onA],
+        [0.6 * TTL_MS, onA],
+        [0.6 * TTL_MS, onA],
+        [0, onB],
+      ] as const) {
+        await sleep(waitMs);
+        const asked = Date.now();
+        const status = await statusOf(api);
+        if (Date.now() - called >= TTL_MS) return undefined;
+        expect(status).toBe(200);
+        called = asked;
+      }
+      return [onA, onB];
+    };
+    let apis: ApiClient[] | undefined;
+    do apis = await kept();
+    while (!apis);
+    await sleep(1.2 * TTL_MS);
+    for (const api of apis) {
       const { status, body } = await api.get<SessionBody>(ANY_KEY);
       expect([status, body.code]).toEqual([401, 'UNAUTHORIZED']);
     }
     await Promise.all([a.close(), b.close()]);
-  }, 60_000);
+  });
 
   it('end when their user logs out; others of the user go on', async () => {
     const { user, api } = await on.open();
@@ -262,25 +278,25 @@ describe('wrong passwords', () => {
   });
 
   it('ACC-021 lock for a while alone, and count from the last right one', async () => {
-    const brief = await backend.boot([identity], undefined, { ORRERY_LOCK_MS: LOCK_MS });
-    const onBrief = accounts(brief.url, bus, mailbox);
     const { user } = await on.open();
     const { login } = await user();
-    await failures(onBrief, login, 5);
-    const locked = performance.now();
-    expect((await onBrief.logIn(login)).status).toBe(403);
-    await eventually(async () => (await onBrief.logIn(login)).status === 200);
-    expect(performance.now() - locked).toBeGreaterThan(LOCK_MS - 500);
+    const pass = (ms: number) =>
+      backend.query(`UPDATE identity.login_failures SET last = last - $1 * interval '1 ms'`, [ms]);
+    await failures(on, login, 5);
+    await pass(backend.config.ORRERY_LOCK_MS - 300_000);
+    expect((await on.logIn(login)).status).toBe(403);
+    await pass(300_000);
+    expect((await on.logIn(login)).status).toBe(200);
     for (let round = 0; round < 2; round++) {
-      expect(await failures(onBrief, login, 4)).toEqual([401, 401, 401, 401]);
-      expect((await onBrief.logIn(login)).status).toBe(200);
+      expect(await failures(on, login, 4)).toEqual([401, 401, 401, 401]);
+      expect((await on.logIn(login)).status).toBe(200);
     }
     // After a lock the counter begins again: four more do not lock.
-    await failures(onBrief, login, 5);
-    await sleep(LOCK_MS + 200);
-    expect(await failures(onBrief, login, 4)).toEqual([401, 401, 401, 401]);
-    expect((await onBrief.logIn(login)).status).toBe(200);
-  }, 60_000);
+    await failures(on, login, 5);
+    await pass(backend.config.ORRERY_LOCK_MS);
+    expect(await failures(on, login, 4)).toEqual([401, 401, 401, 401]);
+    expect((await on.logIn(login)).status).toBe(200);
+  });
 
   it('ACC-022 stop neither sessions nor API keys', async () => {
     const { user, api } = await on.open();

@@ -109,13 +109,13 @@ describe('sessions', () => {
     const client = await device('to-disable');
     around.inventory.set('acme', 'to-disable', {}, false);
     around.inventory.announce('acme', 'to-disable');
-    await client.isClosed(5000);
+    await client.isClosed();
     await around.event('nodeDisconnected', 'to-disable');
 
     const deleted = await device('to-delete');
     around.inventory.nodes.delete('acme/to-delete');
     around.inventory.announce('acme', 'to-delete');
-    await deleted.isClosed(5000);
+    await deleted.isClosed();
     expect(around.inventory.nodes.has('acme/to-delete')).toBe(false);
   });
 
@@ -172,9 +172,10 @@ describe('sessions', () => {
     expect(contact).toBeGreaterThanOrEqual(before);
     expect(contact).toBeLessThanOrEqual(after);
     await client.ping();
-    // Two, when the second turned meanwhile.
+    // Each time the second turned meanwhile, one more.
+    const seconds = Math.ceil((Date.now() - before) / 1000);
     const contacts = around.events.filter(({ event }) => event.nodeId === 'contact' && event.type === 'nodeContact');
-    expect(contacts.length).toBeLessThanOrEqual(2);
+    expect(contacts.length).toBeLessThanOrEqual(1 + seconds);
   });
 });
 
@@ -408,7 +409,7 @@ describe('changes', () => {
   });
 
   it('MQT-060 caps the audit entries of a minute', async () => {
-    await eventually(() => Date.now() % 60_000 < 50_000, 15_000);
+    await eventually(() => Date.now() % 60_000 < 50_000);
     const entries: string[] = [];
     around.bus.connection.subscribe(AUDIT_SUBJECT, {
       callback: (_, message) => {

@@ -70,10 +70,10 @@ describe('CONNECT', () => {
     const client = await open();
     const started = Date.now();
     client.sendBytes(Buffer.from([0x10]));
-    await client.isClosed(15_000);
+    await client.isClosed();
     expect(Date.now() - started).toBeGreaterThan(9000);
     expect(client.bytes).toHaveLength(0);
-  }, 20_000);
+  });
 
   it('MQT-007 refuses an unknown key with 0x04 and closes', async () => {
     const client = await open();
@@ -251,11 +251,12 @@ describe('packets', () => {
   });
 
   it('MQT-025 closes a connection that is silent for 1.5 times its keep alive', async () => {
-    const client = await device('silent', { keepalive: 2 });
+    const patient = await device('silent-for-longer', { keepalive: 30 });
     const started = Date.now();
+    const client = await device('silent', { keepalive: 2 });
     await client.isClosed();
     expect(Date.now() - started).toBeGreaterThan(2900);
-    expect(Date.now() - started).toBeLessThan(5000);
+    expect(patient.closed).toBe(false);
     await around.event('nodeDisconnected', 'silent');
   });
 

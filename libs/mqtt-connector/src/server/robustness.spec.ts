@@ -38,8 +38,7 @@ const connectPacket = (more: Partial<IConnectPacket> = {}): Buffer =>
   });
 
 beforeAll(async () => {
-  // What is done here may hold up the process for longer than a lease of a test.
-  around = await startSurroundings({ ORRERY_LEASE_TTL_MS: '20000' });
+  around = await startSurroundings();
   key = around.keys.grant('acme').value;
   silent = { client: await device('never-silenced', { keepalive: 0 }), since: Date.now() };
 });
@@ -110,11 +109,10 @@ describe('packets in pieces', () => {
       drip.sendBytes(packet.subarray(i, i + 1));
       await delay(200);
     }
-    for (const client of [drip, mute, framed, handshake]) await client.isClosed(5000);
+    for (const client of [drip, mute, framed, handshake]) await client.isClosed();
     expect(Date.now() - started).toBeGreaterThan(9000);
-    expect(Date.now() - started).toBeLessThan(15_000);
     expect(drip.bytes).toHaveLength(0);
-  }, 40_000);
+  });
 });
 
 describe('packets that are too large, or too many', () => {
@@ -122,7 +120,7 @@ describe('packets that are too large, or too many', () => {
     const unknown = await open();
     // A CONNECT of one MiB: five bytes say so.
     unknown.sendBytes(Buffer.from('10ffff3f00', 'hex'));
-    await unknown.isClosed(2000);
+    await unknown.isClosed();
     const known = await device('too-large', { protocolVersion: 5 });
     known.sendBytes(Buffer.from('30ffffff7f00', 'hex'));
     expect((await known.next('disconnect')).reasonCode).toBe(0x95);
@@ -360,10 +358,8 @@ describe('a client that does not read', () => {
       const witness = await device('witness-of-the-deaf');
       await witness.ping();
       // What has been read before is answered first, if only into memory.
-      await around.event('nodeDisconnected', clientId, 60_000);
+      await around.event('nodeDisconnected', clientId);
     },
-    // A slow machine takes long to fill it.
-    120_000,
   );
 
   it('is read again when it reads, and has lost nothing', async () => {
@@ -374,8 +370,8 @@ describe('a client that does not read', () => {
     client.socket.removeAllListeners('data');
     client.socket.on('data', (chunk: Buffer) => (read += chunk.length));
     client.socket.resume();
-    await eventually(() => read === pings * 2, 60_000);
-  }, 120_000);
+    await eventually(() => read === pings * 2);
+  });
 });
 
 describe('many at once', () => {
@@ -394,7 +390,7 @@ describe('many at once', () => {
       alive.end();
     }
     await second.close();
-  }, 60_000);
+  });
 
   it('takes five hundred devices that come back at the same time', async () => {
     const names = Array.from({ length: 500 }, (_, i) => `storm-${i}`);
@@ -419,17 +415,13 @@ describe('many at once', () => {
       ).toBe(false);
     expect(last.size).toBe(500);
     for (const client of storm) client.end();
-  }, 60_000);
+  });
 });
 
 describe('silence', () => {
-  it(
-    'MQT-026 without keep alive lasts two minutes',
-    async () => {
-      await delay(Math.max(0, silent.since + SILENCE_MS - Date.now()));
-      expect(silent.client.closed).toBe(false);
-      await silent.client.ping();
-    },
-    SILENCE_MS + 30_000,
-  );
+  it('MQT-026 without keep alive lasts two minutes', async () => {
+    await delay(Math.max(0, silent.since + SILENCE_MS - Date.now()));
+    expect(silent.client.closed).toBe(false);
+    await silent.client.ping();
+  });
 });

@@ -45,6 +45,11 @@ export class TimerWheel {
     const due = this.slots[this.position]!;
     if (due.size === 0) return;
     this.slots[this.position] = new Set();
+    // When this process was held up, what came meanwhile is read first.
+    setImmediate(() => this.look(due));
+  }
+
+  private look(due: Set<Timed>): void {
     const now = Date.now();
     for (const item of due) {
       this.places.delete(item);

@@ -143,7 +143,7 @@ export async function startSurroundings(rules: Partial<WebhookRules> = {}): Prom
       },
       async send(sent) {
         const messageId = await publish(sent);
-        return eventually(() => arrived.get(id)?.find(({ message }) => message.id === messageId)?.message, 30_000);
+        return eventually(() => arrived.get(id)?.find(({ message }) => message.id === messageId)?.message);
       },
       arrived: () => arrived.get(id) ?? [],
       audited: () => audited.filter(({ tenantId }) => tenantId === id),

@@ -14,10 +14,14 @@ let server: TransformerServer;
 let tenant: Tenant;
 
 beforeAll(async () => {
-  surroundings = await startSurroundings({ connectMs: CONNECT_MS, idleMs: IDLE_MS });
+  surroundings = await startSurroundings();
   ({ server } = surroundings);
 });
-afterAll(() => surroundings.stop());
+const closing: Array<() => Promise<void>> = [];
+afterAll(async () => {
+  await surroundings.stop();
+  for (const close of closing) await close();
+});
 beforeEach(() => {
   tenant = surroundings.tenant();
 });
@@ -25,8 +29,11 @@ beforeEach(() => {
 const ORIGINAL = { value: { payload: 'p', x: 1 }, tags: ['own'], model: 'm', location: { lat: 1, lon: 2 } };
 
 /** What becomes of a message when the server answers so, and what the audit log says. */
-async function failure(url: string): Promise<{ message: DataMessage; description: string; content: object }> {
-  const owner = surroundings.tenant();
+async function failure(
+  url: string,
+  by = surroundings,
+): Promise<{ message: DataMessage; description: string; content: object }> {
+  const owner = by.tenant();
   const { id } = await owner.create(url);
   const message = await owner.send(ORIGINAL);
   expect(message).toMatchObject({
@@ -66,7 +73,6 @@ describe('a transformation that fails', () => {
     expect(told[2]).toMatch(/the answer is not JSON$/);
     expect(server.calls.filter(({ path }) => path === '/elsewhere')).toEqual([]);
     expect(await described((_, reply) => reply.writeHead(404).end())).toMatch(/answered 404$/);
-    expect(await described(() => undefined)).toMatch(`no packet of an answer within ${IDLE_MS} ms`);
   });
 
   it('shows the audit log what was answered, and no credentials', async () => {
@@ -135,13 +141,15 @@ describe('a transformation that fails', () => {
 
   it('PIP-019 waits 15 s for a connection and 30 s for an answer', async () => {
     expect([STEP_RULES.connectMs, STEP_RULES.idleMs]).toEqual([15_000, 30_000]);
-    // The same with shorter times.
+    // The same with shorter times, of an instance of its own: on a slow machine no other answer comes within them.
+    const hasty = await startSurroundings({ connectMs: CONNECT_MS, idleMs: IDLE_MS });
+    closing.push(() => hasty.stop());
     const mute: Server = createServer((socket) => void socket.on('error', () => undefined));
     mute.listen(0, '127.0.0.1');
     await once(mute, 'listening');
     const secure = `https://127.0.0.1:${(mute.address() as AddressInfo).port}/`;
     const started = Date.now();
-    expect((await failure(secure)).description).toMatch(`no connection within ${CONNECT_MS} ms`);
+    expect((await failure(secure, hasty)).description).toMatch(`no connection within ${CONNECT_MS} ms`);
     expect(Date.now() - started).toBeGreaterThanOrEqual(CONNECT_MS);
     mute.close();
     let asked = 0;
@@ -149,7 +157,9 @@ describe('a transformation that fails', () => {
       asked = Date.now();
       reply.writeHead(200).write('{');
     };
-    expect(await described(silent)).toMatch(`no packet of an answer within ${IDLE_MS} ms`);
+    const given = async (answer: Answer): Promise<string> => (await failure(server.answer(answer), hasty)).description;
+    expect(await given(() => undefined)).toMatch(`no packet of an answer within ${IDLE_MS} ms`);
+    expect(await given(silent)).toMatch(`no packet of an answer within ${IDLE_MS} ms`);
     // The clock of the client ticks in half seconds.
     expect(Date.now() - asked).toBeGreaterThanOrEqual(IDLE_MS - 500);
   });

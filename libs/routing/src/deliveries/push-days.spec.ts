@@ -75,4 +75,4 @@ it('HPU-013 suspends a policy of whose pushes more than 90% fail on 7 consecutiv
   );
   for (const name of ['ninety', 'six', 'resumed']) expect(await policy(name)).toMatchObject({ name, enabled: true });
   await eventually(() => tenant.audited('http').some(({ type }) => type === 'action_policy_suspended'));
-}, 60_000);
+});

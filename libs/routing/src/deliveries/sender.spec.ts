@@ -28,9 +28,9 @@ const send = (count: number, first = 0, device = 'd'): Promise<unknown> =>
   Promise.all(Array.from({ length: count }, (_, i) => tenant.data(device, { n: first + i })));
 
 /** Answers nothing until it is released, and keeps the connection alive meanwhile. */
-function hold(): { release(): void } {
+function hold(by = webhook): { release(): void } {
   let held = true;
-  webhook.answer = (response) => {
+  by.answer = (response) => {
     response.writeHead(200);
     const timer = setInterval(() => {
       if (held) return void response.write(' ');
@@ -58,7 +58,7 @@ it('HPU-014 LIM-026 buffers 10,000 pushes of an account, without those that wait
 
   webhook.answer = status(500);
   await send(500, 0, 'failing');
-  await eventually(async () => (await count('attempt = 1 AND NOT taken')) === 500, 30_000);
+  await eventually(async () => (await count('attempt = 1 AND NOT taken')) === 500);
   await routed.backend.query(`UPDATE routing.deliveries SET due = now() + interval '1 day' WHERE tenant_id = $1`, [
     tenant.id,
   ]);
@@ -71,7 +71,7 @@ it('HPU-014 LIM-026 buffers 10,000 pushes of an account, without those that wait
   await eventually(async () => (await count('attempt = 0 AND NOT taken')) === 1);
   await send(4999, 2, 'one');
   await send(5000, 5001, 'two');
-  await eventually(async () => (await count('attempt = 0 AND NOT taken')) === 10_000, 30_000);
+  await eventually(async () => (await count('attempt = 0 AND NOT taken')) === 10_000);
   expect([await count('attempt = 1'), overflows().length]).toEqual([500, 0]);
 
   await send(1, 10_001, 'one');
@@ -80,12 +80,12 @@ it('HPU-014 LIM-026 buffers 10,000 pushes of an account, without those that wait
   expect(await count('attempt = 0 AND NOT taken')).toBe(10_000);
   webhook.answer = status(200);
   held.release();
-  await eventually(() => webhook.pushes.length === 10_010, 60_000);
+  await eventually(() => webhook.pushes.length === 10_010, 240_000);
   await eventually(async () => (await count('attempt = 0')) === 0);
   const delivered = numbers().filter((n) => n < 100_000);
   expect(delivered.toSorted((a, b) => a - b)).toEqual(Array.from({ length: 10_000 }, (_, i) => i + 2));
   expect([await count('attempt = 1'), overflows().length]).toEqual([500, 1]);
-}, 150_000);
+});
 
 it('HPU-015 has at most 10 requests open, and more than one', async () => {
   await tenant.route(push());
@@ -94,23 +94,21 @@ it('HPU-015 has at most 10 requests open, and more than one', async () => {
   await eventually(() => webhook.pushes.length === 50);
   await settled(routed, tenant);
   expect(webhook.mostOpen).toBe(10);
-}, 30_000);
+});
 
-it('does not let servers that are dead hold up other tenants', async () => {
+it('does not let servers that come to no end hold up other tenants', async () => {
   const dead = await startWebhook();
   const others = Array.from({ length: 5 }, () => routed.tenant());
-  dead.answer = () => undefined;
+  hold(dead);
   for (const other of others) await other.route({ httpPush: [{ webhookUrl: dead.url }] });
   for (const other of others) await Promise.all(Array.from({ length: 30 }, () => other.data('d')));
   await eventually(() => dead.open === 50);
   await tenant.route(push());
-  const began = Date.now();
   await send(20);
   await eventually(() => webhook.pushes.length === 20);
-  expect(Date.now() - began).toBeLessThan(4000);
-  expect(dead.mostOpen).toBe(50);
+  expect([dead.open, dead.mostOpen]).toEqual([50, 50]);
   await dead.close();
-}, 30_000);
+});
 
 it('sends what waited, and no more, when its policy is changed, disabled or deleted', async () => {
   const { id, ...policy } = await tenant.route(push());
@@ -134,7 +132,7 @@ it('sends what waited, and no more, when its policy is changed, disabled or dele
   await routed.pass(5);
   await settled(routed, tenant);
   expect(webhook.pushes).toHaveLength(16);
-}, 30_000);
+});
 
 it('shares the tenants between instances, and loses nothing when one of them ends', async () => {
   const tenants = Array.from({ length: 12 }, () => routed.tenant());
@@ -149,11 +147,11 @@ it('shares the tenants between instances, and loses nothing when one of them end
   const sending = sendAll(300);
   await second.close();
   await sending;
-  await eventually(() => new Set(numbers()).size === 600, 30_000);
+  await eventually(() => new Set(numbers()).size === 600);
   for (const each of tenants) await settled(routed, each);
   // Nobody was killed: every request was heard of.
   expect(webhook.pushes).toHaveLength(600);
-}, 60_000);
+});
 
 it('sends again, with the same id, what a sender had taken that is gone', async () => {
   await tenant.route(push());

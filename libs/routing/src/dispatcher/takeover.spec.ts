@@ -106,7 +106,7 @@ describe('several routing instances', () => {
     await platforms[0]!.close();
     await send(150, 200);
     expect(second.url).toBeTruthy();
-    await eventually(() => connector.texts(subscription).length >= 200 * devices.length, 30_000);
+    await eventually(() => connector.texts(subscription).length >= 200 * devices.length);
     const got = connector.json<{ streamId: string; value: { n: number } }>(subscription);
     for (const device of devices)
       expect(got.filter(({ streamId }) => streamId === device).map(({ value }) => value.n)).toEqual(

@@ -177,7 +177,7 @@ describe('the DSL of searches', () => {
   });
 
   it('refuses a thousand nested bools, too many clauses and too much text, in time', () => {
-    const started = performance.now();
+    const started = process.cpuUsage();
     expect(refusal({ query: nested(1000, { match_all: {} }) })).toMatch(/^query\.bool\.must|^$|^query/);
     expect(refusal({ query: { bool: { should: Array.from({ length: 1100 }, () => ({ match_all: {} })) } } })).toMatch(
       /^query\.bool\.should\[/,
@@ -188,7 +188,7 @@ describe('the DSL of searches', () => {
     let deep: unknown = { terms: { field: 'tags' } };
     for (let i = 0; i < 60; i++) deep = { terms: { field: 'tags' }, aggs: { a: deep } };
     expect(refusal(agg(deep))).not.toBe('accepted');
-    expect(performance.now() - started).toBeLessThan(5000);
+    expect(process.cpuUsage(started).user).toBeLessThan(5_000_000);
   });
 
   it('takes names of what every object has for names of fields', () => {

@@ -46,7 +46,7 @@ const logger = createLogger('test', process.env['ORRERY_TEST_LOG'] ?? 'silent');
     const [major, minor] = version.number.split('.').map(Number) as [number, number];
     older = major < 8 || (major === 8 && minor < 9);
     await fill(contractDocuments());
-  }, 120_000);
+  });
   afterAll(async () => {
     await client?.close();
     await database?.close();

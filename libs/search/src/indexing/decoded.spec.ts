@@ -13,7 +13,7 @@ describe('indexing of decoded messages', () => {
     backend = await startBackend(services);
     const keys = keyRing(await backend.bus());
     api = apiClient((await backend.boot(services)).url, keys.grant('decoded').value);
-  }, 60_000);
+  });
   afterAll(() => backend.stop());
 
   const define = async (encoding: string, format: string, model?: string): Promise<string> => {
@@ -55,13 +55,13 @@ describe('indexing of decoded messages', () => {
       for (const field of ['value.temp', '@anything.value.temp', '@.value.temp'])
         expect(await found({ range: { [field]: { gte: 1 } } })).toEqual([]);
     }
-  }, 60_000);
+  });
 
   it("IDX-011 finds decoded fields by the decoder's model", async () => {
     await define('thermometer', 'int temperature;', 't1');
     const message = await sendDecoded('s3', 'thermometer', '000000DD', { temperature: 221 });
     await eventually(async () => (await found({ term: { '@t1.value.temperature': 221 } })).includes(message.id));
-  }, 60_000);
+  });
 
   it('IDX-005 takes a field whose type has changed for a conflict, which a new model resolves', async () => {
     await define('first', 'utf8[4] field1; int field2;', 'my_model_v0');
@@ -74,5 +74,5 @@ describe('indexing of decoded messages', () => {
     await eventually(async () => (await found(range)).includes(resolved.id));
     await eventually(async () => (await found({ ids: { values: [text.id] } })).length === 1);
     expect(await found({ ids: { values: [conflict.id] } })).toEqual([]);
-  }, 60_000);
+  });
 });

@@ -48,7 +48,7 @@ describe.each(engines)('indexing ($name)', (engine) => {
     for (const message of messages)
       expect((await api.post(`/api/v0/data/streams/${String(message['streamId'] ?? 's')}`, message)).status).toBe(202);
     const { body } = await api.post<{ id: string }>('/api/v0/data/streams/end', { value: {} });
-    await eventually(async () => (await total(api, { ids: { values: [body.id] } })) === 1, 30_000);
+    await eventually(async () => (await total(api, { ids: { values: [body.id] } })) === 1);
   }
   async function total(api: ApiClient, query: object): Promise<number> {
     const answer = await api.post<{ hits: { total: number } }>('/api/v0/data/search', { size: 0, query });
@@ -307,7 +307,7 @@ describe.each(engines)('indexing ($name)', (engine) => {
         }),
       ),
     );
-    await eventually(async () => (await total(api, { match_all: {} })) + refusals('instances').length === 200, 60_000);
+    await eventually(async () => (await total(api, { match_all: {} })) + refusals('instances').length === 200);
     const texts = await api.post<Answer>('/api/v1/data/search', { query: { term: { '@m.value.same': 'text' } } });
     // 50 messages with a text, 150 with a number.
     if (texts.status === 200 && texts.body.hits.total.value > 0) expect(refusals('instances')).toHaveLength(150);
@@ -318,5 +318,5 @@ describe.each(engines)('indexing ($name)', (engine) => {
         expect(found).toBe(await total(each, { range: { [`@m.value.field${i}`]: { gte: 0 } } }));
       }
     await second.close();
-  }, 120_000);
+  });
 });

@@ -41,7 +41,7 @@ describe('the compute time of searches', () => {
       };
       const resets = Object.values(answers).map(({ headers }) => headers.get('X-ResourceLimit-Reset'));
       return answers.first.status === 200 && resets[0] === resets[1] && answers;
-    }, 60_000);
+    });
     expect(first.status).toBe(200);
     expect(second.status).toBe(429);
     expect(second.body).toBeUndefined();
@@ -52,9 +52,9 @@ describe('the compute time of searches', () => {
     // The account's sum is used up too.
     const elsewhere = await other.post('/api/v1/data/search/hits', {});
     if (Date.now() < reset) expect(elsewhere.status).toBe(429);
-    await eventually(async () => Date.now() >= reset, 20_000);
-    await eventually(async () => (await one.post('/api/v1/data/search', {})).status === 200, 30_000);
-  }, 120_000);
+    await eventually(async () => Date.now() >= reset);
+    await eventually(async () => (await one.post('/api/v1/data/search', {})).status === 200);
+  });
 
   it('counts the compute time of all instances together', async () => {
     const second = await backend.boot([search], { api: true, worker: false });
@@ -65,7 +65,7 @@ describe('the compute time of searches', () => {
       const first = await here.post('/api/v1/data/search', {});
       const next = await there.post('/api/v1/data/search', {});
       return first.status === 200 && next.status === 429;
-    }, 60_000);
+    });
     await second.close();
-  }, 90_000);
+  });
 });
