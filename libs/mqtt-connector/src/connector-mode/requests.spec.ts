@@ -28,11 +28,13 @@ afterAll(async () => {
 
 const TIME_OUT_MS = 60_000;
 /** Sends as device management does. */
-const send = <Kind extends RequestKind>(tenantId: string, kind: Kind, request: NodeRequests[Kind]): Promise<unknown> =>
-  callRpc(around.bus, externalConnectorRequest, request, {
-    to: subscribedTo(tenantId, kind),
-    timeoutMs: TIME_OUT_MS,
-  });
+const send = <Kind extends RequestKind>(
+  tenantId: string,
+  kind: Kind,
+  request: NodeRequests[Kind],
+  timeoutMs = TIME_OUT_MS,
+): Promise<unknown> =>
+  callRpc(around.bus, externalConnectorRequest, request, { to: subscribedTo(tenantId, kind), timeoutMs });
 const command = (id: string, value?: unknown): NodeRequests['command'] => ({
   id,
   nodeId: 'n1',
@@ -186,7 +188,7 @@ describe('requests', () => {
     // What the sockets buffer is the system's business; what waits in the process has an end.
     await eventually(async () => {
       try {
-        await send(tenant, 'command', command(`large-${taken}`, large));
+        await send(tenant, 'command', command(`large-${taken}`, large), 3000);
         taken++;
         return false;
       } catch (error) {
@@ -200,6 +202,9 @@ describe('requests', () => {
     deaf.socket.resume();
     for (let i = 0; i < taken; i++) expect(await received(deaf)).toMatchObject({ body: { id: `large-${i}` } });
     await send(tenant, 'command', command('back'));
-    expect(await received(deaf)).toMatchObject({ body: { id: 'back' } });
+    let next = await received(deaf);
+    // Which was taken too late for its answer.
+    if ((next.body as { id: string }).id === `large-${taken}`) next = await received(deaf);
+    expect(next).toMatchObject({ body: { id: 'back' } });
   });
 });

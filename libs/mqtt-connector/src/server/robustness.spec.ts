@@ -30,7 +30,7 @@ const connectPacket = (more: Partial<IConnectPacket> = {}): Buffer =>
     protocolId: 'MQTT',
     protocolVersion: 4,
     clean: true,
-    keepalive: 60,
+    keepalive: 600,
     clientId: 'raw',
     username: 'json+device',
     password: Buffer.from(key),
@@ -239,7 +239,7 @@ describe('packets that are wrong', () => {
     const packet = mqtt.generate({
       ...mqtt5Connect,
       clean: true,
-      keepalive: 60,
+      keepalive: 600,
       password: Buffer.from(key),
       properties,
     });
@@ -363,7 +363,7 @@ describe('a client that does not read', () => {
   );
 
   it('is read again when it reads, and has lost nothing', async () => {
-    const client = await device('slow-reader', { keepalive: 60 });
+    const client = await device('slow-reader', { keepalive: 600 });
     const pings = (await flood(client, Buffer.alloc(256 << 10, Buffer.from('c000', 'hex')))) / 2;
     client.bytes = Buffer.alloc(0);
     let read = 0;

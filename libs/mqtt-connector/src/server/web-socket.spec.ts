@@ -52,7 +52,7 @@ const connectPacket = (clientId: string): Buffer =>
     protocolVersion: 4,
     clean: true,
     clientId,
-    keepalive: 60,
+    keepalive: 600,
     username: 'json+device',
     password: Buffer.from(key),
   });

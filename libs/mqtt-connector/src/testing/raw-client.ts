@@ -64,7 +64,8 @@ export class RawClient {
       protocolId: 'MQTT',
       protocolVersion: 4,
       clean: true,
-      keepalive: 60,
+      // Its tests may be slow, and it never pings by itself.
+      keepalive: 600,
       clientId,
       ...(username === undefined ? {} : { username }),
       ...(password === undefined ? {} : { password: Buffer.from(password) }),

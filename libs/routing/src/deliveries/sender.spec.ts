@@ -5,6 +5,8 @@ import { POLICIES, type Routed, type RoutedTenant, settled, startRouted } from '
 import { startWebhook, status, type Webhook } from '../testing/webhook.js';
 import { MAX_RETRYING } from './delivery-queue.js';
 
+const DAY_S = 86_400;
+
 let routed: Routed;
 let tenant: RoutedTenant;
 let webhook: Webhook;
@@ -50,6 +52,18 @@ const count = async (condition: string): Promise<number> => {
   return Number(row!.count);
 };
 
+/** Waits for so many that have failed, and puts them off by a day. Some may have been tried again before. */
+async function retriesPutOff(wanted: number): Promise<void> {
+  await eventually(async () => {
+    await routed.backend.query(
+      `UPDATE routing.deliveries SET due = now() + make_interval(secs => $2)
+       WHERE tenant_id = $1 AND attempt > 0 AND NOT taken`,
+      [tenant.id, DAY_S],
+    );
+    return (await count(`attempt > 0 AND NOT taken AND due > now() + interval '1 hour'`)) === wanted;
+  });
+}
+
 it('HPU-014 LIM-026 buffers 10,000 pushes of an account, without those that wait for a retry', async () => {
   const filter = (...deviceIds: string[]): object => ({ dataMessage: { version: 1, filter: { deviceIds } } });
   await tenant.route(push({ retryOnFailure: true }), filter('one', 'failing'));
@@ -58,10 +72,7 @@ it('HPU-014 LIM-026 buffers 10,000 pushes of an account, without those that wait
 
   webhook.answer = status(500);
   await send(500, 0, 'failing');
-  await eventually(async () => (await count('attempt = 1 AND NOT taken')) === 500);
-  await routed.backend.query(`UPDATE routing.deliveries SET due = now() + interval '1 day' WHERE tenant_id = $1`, [
-    tenant.id,
-  ]);
+  await retriesPutOff(500);
   webhook.pushes = [];
   const held = hold();
   await send(10, 100_000, 'one');
@@ -72,7 +83,7 @@ it('HPU-014 LIM-026 buffers 10,000 pushes of an account, without those that wait
   await send(4999, 2, 'one');
   await send(5000, 5001, 'two');
   await eventually(async () => (await count('attempt = 0 AND NOT taken')) === 10_000);
-  expect([await count('attempt = 1'), overflows().length]).toEqual([500, 0]);
+  expect([await count('attempt > 0'), overflows().length]).toEqual([500, 0]);
 
   await send(1, 10_001, 'one');
   await eventually(() => overflows().length === 1);
@@ -84,13 +95,15 @@ it('HPU-014 LIM-026 buffers 10,000 pushes of an account, without those that wait
   await eventually(async () => (await count('attempt = 0')) === 0);
   const delivered = numbers().filter((n) => n < 100_000);
   expect(delivered.toSorted((a, b) => a - b)).toEqual(Array.from({ length: 10_000 }, (_, i) => i + 2));
-  expect([await count('attempt = 1'), overflows().length]).toEqual([500, 1]);
+  expect([await count('attempt > 0'), overflows().length]).toEqual([500, 1]);
 });
 
 it('HPU-015 has at most 10 requests open, and more than one', async () => {
   await tenant.route(push());
-  webhook.answer = (response) => void setTimeout(() => response.end(), 1000);
+  const held = hold();
   await send(50);
+  await eventually(async () => (await count('true')) === 50 && webhook.open === 10);
+  held.release();
   await eventually(() => webhook.pushes.length === 50);
   await settled(routed, tenant);
   expect(webhook.mostOpen).toBe(10);
@@ -127,11 +140,12 @@ it('sends what waited, and no more, when its policy is changed, disabled or dele
   await tenant.api.put(`${POLICIES}/${id}`, { ...policy, actions: push({ content: '7', retryOnFailure: true }) });
   webhook.answer = status(503);
   await send(1);
-  await eventually(async () => (await count('attempt = 1 AND NOT taken')) === 1);
+  await retriesPutOff(1);
+  const before = webhook.pushes.length;
   await tenant.api.delete(`${POLICIES}/${id}`);
-  await routed.pass(5);
+  await routed.pass(DAY_S);
   await settled(routed, tenant);
-  expect(webhook.pushes).toHaveLength(16);
+  expect([before > 15, webhook.pushes.length]).toEqual([true, before]);
 });
 
 it('shares the tenants between instances, and loses nothing when one of them ends', async () => {
@@ -185,7 +199,7 @@ it('counts what waits and what is tried again exactly, and tries no more again t
   await tenant.route(push({ retryOnFailure: true }));
   webhook.answer = status(503);
   await send(20);
-  await eventually(async () => (await count('attempt = 1 AND NOT taken')) === 20);
+  await retriesPutOff(20);
   expect(await sums()).toEqual([0, 20]);
   await routed.backend.query('UPDATE routing.delivery_queues SET retrying = $2 WHERE tenant_id = $1', [
     tenant.id,
@@ -193,10 +207,10 @@ it('counts what waits and what is tried again exactly, and tries no more again t
   ]);
   await send(20, 20);
   await eventually(() => tenant.audited('http').length === 15);
-  await eventually(async () => (await count('attempt = 1 AND NOT taken')) === 25);
+  await retriesPutOff(25);
   expect(await sums()).toEqual([0, MAX_RETRYING]);
   webhook.answer = status(200);
-  await routed.pass(5);
+  await routed.pass(DAY_S);
   await settled(routed, tenant);
   expect(await sums()).toEqual([0, 0]);
 });
