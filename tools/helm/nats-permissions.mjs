@@ -21,9 +21,13 @@ export const PERMISSIONS = {
   },
   'audit-log': { publish: [], subscribe: [], reads: ['AUDIT'] },
   // The journey of a message is asked of those that it came by.
-  store: { publish: [...DATA, 'rpc.store.*', 'rpc.*.journeyOf', 'dead.*'], subscribe: [], reads: ['data', 'STAGES'] },
+  store: {
+    publish: [...DATA, 'rpc.store.*', 'rpc.identity.longestKept', 'rpc.*.journeyOf', 'dead.*'],
+    subscribe: [],
+    reads: ['data', 'STAGES'],
+  },
   search: {
-    publish: ['rpc.store.*', 'rpc.identity.findMasterKey', 'dead.*'],
+    publish: ['rpc.store.*', 'rpc.identity.findMasterKey', 'rpc.identity.longestKept', 'dead.*'],
     subscribe: [],
     reads: ['data'],
   },

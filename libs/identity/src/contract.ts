@@ -43,3 +43,12 @@ export const findCaCertificate = defineRpc<{ tenantId: string; id: string }, { c
   'identity',
   'findCaCertificate',
 );
+
+/**
+ * The most days that the offer of any tenant keeps something; null for ever. What is kept for all tenants together must not
+ * be dropped before.
+ */
+export const longestKept = defineRpc<{ limit: 'dataDays' | 'searchDays' }, { days: number | null }>(
+  'identity',
+  'longestKept',
+);

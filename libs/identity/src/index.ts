@@ -14,7 +14,7 @@ import { SubscriptionsService } from './bss/subscriptions.service.js';
 import { CaCertificate } from './certificates/ca-certificate.entity.js';
 import { CaCertificatesController } from './certificates/ca-certificates.controller.js';
 import { CaCertificatesService } from './certificates/ca-certificates.service.js';
-import { createTenant, findCaCertificate, findMasterKey } from './contract.js';
+import { createTenant, findCaCertificate, findMasterKey, longestKept } from './contract.js';
 import { identityMigrations } from './migrations.js';
 import { LoginFailures } from './sessions/login-failures.js';
 import { SessionsController } from './sessions/sessions.controller.js';
@@ -105,6 +105,7 @@ export const identity: Service = {
               }),
               serveRpc(bus, createTenant, (tenant) => tenants.create(tenant)),
               serveRpc(bus, removedTenants, ({ after }) => tenants.removed(after)),
+              serveRpc(bus, longestKept, ({ limit }) => tenants.longestKept(limit)),
               serveRpc(bus, findMasterKey, ({ tenantId }) => tenants.masterKey(tenantId)),
               serveRpc(bus, findCaCertificate, async ({ tenantId, id }) => {
                 const { certificate } = await certificates.get(tenantId, id);

@@ -1,6 +1,7 @@
+import { callRpc } from '@orrery/core/bus';
 import { JourneyAnswers } from '@orrery/core/journey';
-import { limitOf } from '@orrery/core/limits';
 import type { Service } from '@orrery/core/service';
+import { longestKept } from '@orrery/identity/contract';
 import { SERVICE } from './contract.js';
 import { elasticsearchClient } from './elasticsearch/client.js';
 import { ElasticsearchEngine } from './elasticsearch/elasticsearch-engine.js';
@@ -73,9 +74,9 @@ export const search: Service = {
                     everyMs: DAY_MS / 4,
                     run: async () => {
                       await engine.prepare?.();
-                      await engine.expire(
-                        new Date(Date.now() - limitOf(undefined, 'searchDays') * DAY_MS).toISOString(),
-                      );
+                      const { days } = await callRpc(bus, longestKept, { limit: 'searchDays' });
+                      if (days !== null)
+                        await engine.expire(new Date(Math.max(0, Date.now() - days * DAY_MS)).toISOString());
                     },
                   });
                   await reader.start();

@@ -36,7 +36,7 @@ export const store: Service = {
                     everyMs: DAY_MS / 4,
                     async run() {
                       await ensurePartitions(database);
-                      await dropExpiredPartitions(database);
+                      await dropExpiredPartitions(bus, database);
                     },
                   });
                   await reader.start();

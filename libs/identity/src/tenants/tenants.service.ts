@@ -1,6 +1,6 @@
 import type { Database } from '@orrery/core/database';
 import { ApiError, invalidParameter } from '@orrery/core/http';
-import type { OfferSettings, SettingsSection } from '@orrery/core/limits';
+import { limitOf, limitsOf, type OfferSettings, type SettingsSection } from '@orrery/core/limits';
 import type { RemovedTenant } from '@orrery/core/tenants';
 import { IsNull } from 'typeorm';
 import { ApiKey } from '../api-keys/api-key.entity.js';
@@ -41,6 +41,15 @@ export class TenantsService {
     const key = await this.database.manager.findOne(ApiKey, { select: { hash: true }, where });
     if (!key) throw new ApiError('NOT_FOUND');
     return { hash: key.hash };
+  }
+
+  /** Answers `longestKept` of the contract. */
+  async longestKept(limit: 'dataDays' | 'searchDays'): Promise<{ days: number | null }> {
+    const rows = await this.database.query<{ settings: OfferSettings }>(
+      'SELECT DISTINCT offer_settings AS settings FROM tenants',
+    );
+    const days = Math.max(limitOf(undefined, limit), ...rows.map(({ settings }) => limitOf(limitsOf(settings), limit)));
+    return { days: Number.isFinite(days) ? days : null };
   }
 
   /** Creates the tenant with its master key. @throws ApiError CONFLICT when the name is taken. */

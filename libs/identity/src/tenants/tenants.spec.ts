@@ -2,7 +2,7 @@ import { callRpc, RpcError, type Bus } from '@orrery/core/bus';
 import { findApiKey, hashApiKey } from '@orrery/core/auth';
 import { limitOf } from '@orrery/core/limits';
 import { type ApiClient, apiClient, type Backend, startBackend, type TestPlatform } from '@orrery/core/testing';
-import { createTenant } from '../contract.js';
+import { createTenant, longestKept } from '../contract.js';
 import { identity } from '../index.js';
 
 let backend: Backend;
@@ -55,6 +55,22 @@ describe('tenants', () => {
     const { key } = await callRpc(bus, findApiKey, { hash: hashApiKey(masterKey) });
     expect(limitOf(key!.limits, 'apiKeys')).toBe(5);
   });
+});
+
+it('says how long data is kept at most, for who keeps that of all tenants', async () => {
+  const longest = async (): Promise<number | null> => (await callRpc(bus, longestKept, { limit: 'dataDays' })).days;
+  const keeping = (storeRetentionDays: number | null): Promise<unknown> =>
+    callRpc(bus, createTenant, {
+      name: `keeps ${storeRetentionDays}`,
+      settings: { dataManagement: { enabled: true, storeRetentionDays } },
+    });
+  await keeping(30);
+  expect(await longest()).toBe(365);
+  await keeping(800);
+  expect(await longest()).toBe(800);
+  await keeping(null);
+  expect(await longest()).toBeNull();
+  expect(await callRpc(bus, longestKept, { limit: 'searchDays' })).toEqual({ days: 365 });
 });
 
 describe('settings of a tenant', () => {

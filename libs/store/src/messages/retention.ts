@@ -1,7 +1,9 @@
+import { type Bus, callRpc } from '@orrery/core/bus';
 import type { Database } from '@orrery/core/database';
-import { limitOf } from '@orrery/core/limits';
+import { longestKept } from '@orrery/identity/contract';
 
 const MONTHS_AHEAD = 3;
+const DAY_MS = 24 * 3600 * 1000;
 
 const month = (date: Date, offset: number): Date =>
   new Date(Date.UTC(date.getUTCFullYear(), date.getUTCMonth() + offset, 1));
@@ -20,9 +22,15 @@ export async function ensurePartitions(database: Database, now = new Date()): Pr
   }
 }
 
-/** Drops the months of which every message is older than the retention delay. @returns the dropped partitions. */
-export async function dropExpiredPartitions(database: Database, now = new Date()): Promise<string[]> {
-  const oldest = new Date(now.getTime() - limitOf(undefined, 'dataDays') * 24 * 3600 * 1000);
+/**
+ * Drops the months of which every message is older than any tenant's offer keeps it.
+ * @returns the dropped partitions.
+ * @throws RpcUnavailableError when identity can't be asked.
+ */
+export async function dropExpiredPartitions(bus: Bus, database: Database, now = Date.now()): Promise<string[]> {
+  const { days } = await callRpc(bus, longestKept, { limit: 'dataDays' });
+  if (days === null) return [];
+  const oldest = new Date(Math.max(0, now - days * DAY_MS));
   const partitions = await database.query<{ name: string }>(
     `SELECT c.relname AS name FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = 'messages'::regclass`,
   );

@@ -89,7 +89,7 @@ export class StreamsService {
     const parameters: unknown[] = [
       key.tenantId,
       streamId,
-      new Date(Date.now() - limitOf(key.limits, 'dataDays') * DAY_MS),
+      new Date(Math.max(0, Date.now() - limitOf(key.limits, 'dataDays') * DAY_MS)),
     ];
     const conditions = ['tenant_id = $1', 'stream_id = $2', 'created >= $3'];
     const [from, to] = this.timeRange(query.timeRange);
