@@ -44,6 +44,8 @@ export class Reading {
 
   field(path: string, value: unknown): Field {
     if (typeof value !== 'string' || value === '' || value.length > 512) throw refuse(path, 'the name of a field');
+    // Those of Elasticsearch's own, such as _id: they would find nothing.
+    if (value.startsWith('_')) throw refuse(path, 'the name of a field of messages; they are identified by id');
     const name = fieldName(textAt(path, value));
     return { name, type: this.typeOf(name) };
   }

@@ -80,6 +80,13 @@ describe('the DSL of searches', () => {
     ['query.wildcard.streamId.value', query({ wildcard: { streamId: 'a'.repeat(1001) } })],
     ['query.prefix.@m.value.temp', query({ prefix: { '@m.value.temp': '2' } })],
     ['query.geo_distance.distance', query({ geo_distance: { distance: '10 parsecs', 'location.@geopoint': [1, 2] } })],
+    ['query.geo_distance.distance', query({ geo_distance: { distance: '0km', 'location.@geopoint': [1, 2] } })],
+    ['query.geo_distance.location.@geopoint', query({ geo_distance: { distance: '1km', 'location.@geopoint': 5 } })],
+    ['query.term._id', query({ term: { _id: '57308b3b7d84805820b35345' } })],
+    ['query.exists.field', query({ exists: { field: '_source' } })],
+    ['query.query_string.query', query({ query_string: { query: '_index:other' } })],
+    ['aggs.a.terms.field', agg({ terms: { field: '_index' } })],
+    ['sort._geo_distance', { sort: { _geo_distance: { 'location.@geopoint': [1, 2], order: 'asc' } } }],
     ['query.geo_distance.location', query({ geo_distance: { distance: '1km', location: [1, 2] } })],
     [
       'query.geo_distance.location.@geopoint',
@@ -114,6 +121,7 @@ describe('the DSL of searches', () => {
     ['sort[0].timestamp.order', { sort: [{ timestamp: 'up' }] }],
     ['search_after', { search_after: [1] }],
     ['search_after[0]', { sort: ['timestamp'], search_after: ['x'] }],
+    ['search_after[0]', { sort: ['timestamp'], search_after: ['5 January 2020'] }],
     ['_source.includes[0]', { _source: { includes: ['*a*a*a*a*a*a*a'] } }],
     ['aggs.a', agg({})],
     ['aggs.a.nosuch', agg({ nosuch: {} })],
@@ -192,7 +200,7 @@ describe('the DSL of searches', () => {
   });
 
   it('takes names of what every object has for names of fields', () => {
-    for (const name of ['constructor', 'toString', '__proto__'])
+    for (const name of ['constructor', 'toString', 'hasOwnProperty'])
       expect(parse({ query: { exists: { field: name } } }).query).toEqual({
         kind: 'exists',
         field: { name, type: undefined },

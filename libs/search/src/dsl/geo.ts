@@ -44,6 +44,8 @@ export function pointAt(path: string, value: unknown): Point {
     const { latitude, longitude } = ngeohash.decode(value);
     return { lat: latitude, lon: longitude };
   }
+  if (typeof value !== 'object' || value === null)
+    throw refuse(path, 'a point: { lat, lon }, "lat,lon", [lon, lat] or a geohash');
   const point = clauseAt(path, value, ['lat', 'lon']);
   return checked(path, numberAt(at(path, 'lat'), point['lat']), numberAt(at(path, 'lon'), point['lon']));
 }
@@ -86,7 +88,8 @@ export function parseGeoDistance(reading: Reading, path: string, value: unknown)
   const name = parts?.[2] || unit;
   const factor = typeof name === 'string' && Object.hasOwn(METRES, name) ? METRES[name] : undefined;
   const metres = parts && factor ? Number(parts[1]) * factor : Number.NaN;
-  if (!(metres >= 0) || !Number.isFinite(metres)) throw refuse(at(path, 'distance'), 'a distance as 10km or 500m');
+  if (!(metres > 0) || !Number.isFinite(metres))
+    throw refuse(at(path, 'distance'), 'a distance greater than 0, as 10km or 500m');
   return { kind: 'geoDistance', field, centre: pointAt(where, body), metres };
 }
 

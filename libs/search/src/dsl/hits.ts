@@ -1,3 +1,4 @@
+import { normalizeTimestamp } from '@orrery/core/messages';
 import { at, clauseAt, listOf, onlyMember, type Reading, refuse, textAt, wordAt } from './clause.js';
 import type { Scalar, Sort, SourceFilter } from './tree.js';
 
@@ -17,13 +18,12 @@ export function parseSort(reading: Reading, path: string, value: unknown): Sort[
 }
 
 function sort(reading: Reading, path: string, name: string, body: unknown): Sort {
+  const field = ANY_ORDER.includes(name) ? { name, type: undefined } : reading.field(path, name);
   const clause =
     typeof body === 'object' && body !== null
       ? clauseAt(path, body, ['order', 'missing', 'mode', 'unmapped_type', 'format'])
       : { order: body };
-  if (name.startsWith('_') && !ANY_ORDER.includes(name)) throw refuse(path, 'the name of a field');
   if (clause['format'] !== undefined) throw refuse(at(path, 'format'), 'nothing: dates are sorted by milliseconds');
-  const field = ANY_ORDER.includes(name) ? { name, type: undefined } : reading.field(path, name);
   if (field.type === 'geo') throw refuse(path, 'a field of values, as points have no order');
   const order = wordAt(at(path, 'order'), clause['order'], ['asc', 'desc'], name === '_score' ? 'desc' : 'asc');
   const descending = order === 'desc';
@@ -50,8 +50,9 @@ export function parseSearchAfter(path: string, value: unknown, sorts: readonly S
     }
     if (type === 'boolean' && typeof each === 'boolean') return Number(each);
     if (type === 'date' && typeof each === 'string') {
-      const date = Date.parse(each);
-      if (!Number.isNaN(date)) return date;
+      const date = normalizeTimestamp(each);
+      if (date === undefined) throw refuse(where, 'milliseconds since 1970, or an ISO 8601 date');
+      return Date.parse(date);
     }
     if (typeof each !== 'number' || !Number.isFinite(each)) throw refuse(where, 'a number');
     if (type === 'date' && Math.abs(each) > 9.3e18) throw refuse(where, 'milliseconds since 1970');
