@@ -37,7 +37,11 @@ const NODE_VERSION = '7.10.2';
  */
 export async function version8(dataDir, env, brief) {
   const java = await javaOf(env, '17');
-  const home = await fetchedOnce(join(await cacheFolder(env), `elasticsearch-${SERVER.version}`), env, fetchServer);
+  const place = join(await cacheFolder(env), `elasticsearch-${SERVER.version}`);
+  // Too much to fetch for a run that did not ask for it.
+  if (env['ORRERY_ELASTICSEARCH_VERSION'] !== '8' && !existsSync(place))
+    throw new Error(`${SERVER.version} is not here yet, ORRERY_ELASTICSEARCH_VERSION=8 fetches it (900 MB)`);
+  const home = await fetchedOnce(place, env, fetchServer);
   const folder = join(dataDir, 'elasticsearch');
   const temporary = join(folder, 'tmp');
   const bridge = join(home, 'lib', 'entitlement-bridge');

@@ -33,8 +33,8 @@ const IMAGE_UID = 1000;
 
 /**
  * Elasticsearch for tests and benchmarks: ELASTICSEARCH_URL when it is given, else version 8 in a container when a Docker
- * engine answers, else version 8, else 7, fetched with Maven and run by Java. It has no passwords and listens on 127.0.0.1.
- * ORRERY_ELASTICSEARCH_VERSION (7 or 8) asks for one version and no other.
+ * engine answers, else version 8 when an earlier run has fetched it, else 7, fetched with Maven; Java runs them. It has no
+ * passwords and listens on 127.0.0.1. ORRERY_ELASTICSEARCH_VERSION (7 or 8) asks for one version and no other.
  *
  * @param {{ dataDir: string, log: (line: string) => void, env?: NodeJS.ProcessEnv, port?: number,
  *   settings?: readonly string[], brief?: boolean }} options `log` gets one line: what was chosen, or why there is none. A
