@@ -21,6 +21,7 @@ import { forgetAttempts, journeySteps } from './deliveries/attempts.js';
 import { SmsController } from './sms/sms.controller.js';
 import { SmsQueue } from './sms/sms-queue.js';
 import { Dispatcher } from './dispatcher/dispatcher.js';
+import { FifoExpiry1700001200000 } from './fifos/expiry.migration.js';
 import { removeExpired } from './fifos/expiry.js';
 import { Fifo } from './fifos/fifo.entity.js';
 import { FifosController } from './fifos/fifos.controller.js';
@@ -45,7 +46,11 @@ export const routing: Service = {
       Deliveries1700001000500,
       DeliveryAttempts1700001001000,
       Traces1700001100000,
+      FifoExpiry1700001200000,
     ],
+    // What is queued is in memory. Otherwise, with the estimates of a time when a queue was short, PostgreSQL collects and
+    // sorts all of it for each page, instead of walking along the index.
+    settings: { random_page_cost: '1' },
     owned: { fifo_messages: 'fifo_id IN (SELECT id FROM fifos WHERE tenant_id = $1)' },
   },
   restPaths: ['/api/v0/topics', '/api/v1/event2action'],

@@ -17,6 +17,8 @@ export interface Schema {
    * tenant $1. They go before the others when a tenant is removed.
    */
   owned?: Record<string, string>;
+  /** Settings of PostgreSQL for its connections, by name. */
+  settings?: Record<string, string>;
 }
 
 export interface DatabaseOptions {
@@ -54,6 +56,7 @@ export class Database {
     const timeouts = idleTransactionMs
       ? ` -c idle_in_transaction_session_timeout=${idleTransactionMs} -c statement_timeout=${5 * idleTransactionMs}`
       : '';
+    const settings = Object.entries(options.schema.settings ?? {}).map(([name, value]) => ` -c ${name}=${value}`);
     const dataSource = new DataSource({
       type: 'postgres',
       url: options.url,
@@ -66,7 +69,7 @@ export class Database {
       synchronize: false,
       logging: false,
       extra: {
-        options: `-c search_path=${options.schema.name},public -c timezone=UTC -c jit=off${timeouts}`,
+        options: `-c search_path=${options.schema.name},public -c timezone=UTC -c jit=off${timeouts}${settings.join('')}`,
         application_name: options.applicationName ?? options.schema.name,
         connectionTimeoutMillis: 10_000,
         keepAlive: true,
