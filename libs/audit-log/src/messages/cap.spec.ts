@@ -1,8 +1,15 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { Audit, type AuditEntry, type StoredAuditEntry } from '@orrery/core/audit';
 import { AUDIT_SUBJECT, type Bus } from '@orrery/core/bus';
 import { newMessageId } from '@orrery/core/messages';
-import { apiClient, type Backend, eventually, type KeyRing, keyRing, startBackend } from '@orrery/core/testing';
+import {
+  apiClient,
+  type Backend,
+  eventually,
+  type KeyRing,
+  keyRing,
+  startBackend,
+  withinWindow,
+} from '@orrery/core/testing';
 import { auditLog } from '../index.js';
 import type { AuditMessage } from './message.dto.js';
 
@@ -50,11 +57,9 @@ const report = (tenantId: string, more: Partial<StoredAuditEntry>): void =>
       ...more,
     }),
   );
-/** Waits for the next minute unless there is enough left of this one. */
-async function minute(needed: number): Promise<void> {
-  const left = MINUTE - (Date.now() % MINUTE);
-  if (left < needed) await delay(left + 5);
-}
+let tenants = 0;
+/** A tenant that nothing has been counted of. */
+const newTenant = (): string => `tenant-${++tenants}`;
 const types = (messages: AuditMessage[]): string[] => messages.map(({ type }) => type);
 const NOTICE = { level: 'error', category: 'connectivity', subcategory: 'mqtt', type: 'limit_reached' };
 
@@ -63,21 +68,24 @@ describe('the cap of the audit log', () => {
     const { url } = await backend.boot([auditLog]);
     const buses = await Promise.all([backend.bus(), backend.bus(), backend.bus()]);
     const producers = buses.map((own) => new Audit(own));
-    await minute(10_000);
-    for (let i = 0; i < 100; i++)
-      for (const [n, audit] of producers.entries()) audit.write(bad('flooded', `device-${n}`));
-    for (const own of buses) await own.connection.flush();
-    const messages = await kept(url, 'flooded');
-    expect(messages).toHaveLength(101);
-    const [last, ...others] = messages;
-    expect(last).toMatchObject(NOTICE);
-    expect(last!.description).toContain('100');
-    expect(last!.timestamp > others[0]!.timestamp).toBe(true);
-    expect(last!.timestamp.slice(0, 16)).toBe(others[0]!.timestamp.slice(0, 16));
-    expect(new Set(types(others))).toEqual(new Set(['bad_topic']));
-    for (const audit of producers) audit.write(bad('flooded', 'late'));
-    for (const own of buses) await own.connection.flush();
-    expect(await kept(url, 'flooded')).toEqual(messages);
+    const scenario = async (): Promise<void> => {
+      const flooded = newTenant();
+      for (let i = 0; i < 100; i++)
+        for (const [n, audit] of producers.entries()) audit.write(bad(flooded, `device-${n}`));
+      for (const own of buses) await own.connection.flush();
+      const messages = await kept(url, flooded);
+      expect(messages).toHaveLength(101);
+      const [last, ...others] = messages;
+      expect(last).toMatchObject(NOTICE);
+      expect(last!.description).toContain('100');
+      expect(last!.timestamp > others[0]!.timestamp).toBe(true);
+      expect(last!.timestamp.slice(0, 16)).toBe(others[0]!.timestamp.slice(0, 16));
+      expect(new Set(types(others))).toEqual(new Set(['bad_topic']));
+      for (const audit of producers) audit.write(bad(flooded, 'late'));
+      for (const own of buses) await own.connection.flush();
+      expect(await kept(url, flooded)).toEqual(messages);
+    };
+    await withinWindow(MINUTE, scenario, 10_000);
   });
 
   it('caps each tenant, category, subcategory and minute for itself, whatever the order', async () => {
@@ -142,21 +150,24 @@ describe('the cap of the audit log', () => {
 
   it('spares the bus what one process writes beyond', async () => {
     const own = await backend.bus();
-    let seen = 0;
-    own.connection.subscribe(AUDIT_SUBJECT, {
-      callback: (_error, message) => {
-        if (message.json<StoredAuditEntry>().tenantId === 'chatty') seen++;
-      },
-    });
-    await own.connection.flush();
-    const audit = new Audit(bus, 20);
-    await minute(5000);
-    for (let i = 0; i < 5000; i++) audit.write(bad('chatty', 'n'));
-    audit.write(bad('chatty', 'n', { subcategory: 'lora' }));
-    await bus.connection.flush();
-    await own.connection.flush();
-    await eventually(() => seen >= 22);
-    expect(seen).toBe(22);
+    const scenario = async (): Promise<void> => {
+      const chatty = newTenant();
+      let seen = 0;
+      own.connection.subscribe(AUDIT_SUBJECT, {
+        callback: (_error, message) => {
+          if (message.json<StoredAuditEntry>().tenantId === chatty) seen++;
+        },
+      });
+      await own.connection.flush();
+      const audit = new Audit(bus, 20);
+      for (let i = 0; i < 5000; i++) audit.write(bad(chatty, 'n'));
+      audit.write(bad(chatty, 'n', { subcategory: 'lora' }));
+      await bus.connection.flush();
+      await own.connection.flush();
+      await eventually(() => seen >= 22);
+      expect(seen).toBe(22);
+    };
+    await withinWindow(MINUTE, scenario, 5000);
   });
 });
 

@@ -13,6 +13,7 @@ import {
   keyRing,
   startBackend,
   type TestPlatform,
+  withinWindow,
 } from '../testing/index.js';
 import { ApiError } from './errors.js';
 import { Public, Requires } from './authorization.js';
@@ -114,17 +115,6 @@ const rateOf = ({ headers }: ApiAnswer<unknown>): number[] =>
   HEADERS.map((name) => Number.parseInt(headers.get(name) ?? '', 10));
 const none = [Number.NaN, Number.NaN, Number.NaN];
 
-/** Does it again, with keys of its own, when the window ended before it did. */
-async function withinWindow(length: number, scenario: () => Promise<void>): Promise<void> {
-  for (;;) {
-    const window = Math.floor(Date.now() / length);
-    try {
-      return await scenario();
-    } catch (error) {
-      if (Math.floor(Date.now() / length) === window) throw error;
-    }
-  }
-}
 let tenants = 0;
 /** A tenant that nothing has been counted of. */
 const newTenant = (): string => `tenant-${++tenants}`;

@@ -3,3 +3,4 @@ export { type Backend, eventually, installPlatform, startBackend, type TestPlatf
 export { type KeyRing, keyRing } from './key-ring.js';
 export { type Sample, sampled, samplesOf } from './samples.js';
 export { type CollectedSpan, startTraceCollector, type TraceCollector } from './trace-collector.js';
+export { withinWindow } from './within-window.js';

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { StoredAuditEntry } from '@orrery/core/audit';
 import { limitOf, type LimitName, type LimitValues, UNLIMITED_OFFER } from '@orrery/core/limits';
-import { eventually } from '@orrery/core/testing';
+import { eventually, withinWindow } from '@orrery/core/testing';
 import { DATA, ExternalConnectors, marked } from '../testing/external-connectors.js';
 import type { RawClient } from '../testing/raw-client.js';
 import { startSurroundings, type Surroundings } from '../testing/surroundings.js';
@@ -21,8 +21,9 @@ afterAll(async () => {
 });
 
 /** A tenant whose offer has the default of this limit alone. */
+let tenants = 0;
 const tenantWith = (limit: LimitName): { tenant: string; grant(): string } => {
-  const tenant = `limited-by-${limit}`;
+  const tenant = `limited-${++tenants}`;
   const limits: LimitValues = { ...UNLIMITED_OFFER, [limit]: limitOf({}, limit) };
   return { tenant, grant: () => around.keys.grant(tenant, { limits }).value };
 };
@@ -31,11 +32,6 @@ const connect = async (key: string, username = 'connector'): Promise<RawClient> 
   expect(await client.connect(username, key, 'limited', { keepalive: 0 })).toBe(0);
   return client;
 };
-/** Waits for the next window unless there is enough left of this one. */
-async function window(length: number, needed: number): Promise<void> {
-  const left = length - (Date.now() % length);
-  if (left < needed) await delay(left + 5);
-}
 const send = (client: RawClient, mark: string, messageId: number): void =>
   client.publish(DATA('limited'), JSON.stringify(marked(mark)), messageId);
 async function publish(client: RawClient, prefix: string, count: number): Promise<void> {
@@ -50,27 +46,30 @@ const entries = (tenant: string, limit: LimitName): StoredAuditEntry[] =>
 describe('traffic', () => {
   it('LIM-011 LIM-012 LIM-053 MQT-054 closes a session at 121 publications of its key a minute, until the next', async () => {
     const limit = 'mqttConnectorPerKeyMinute';
-    const { tenant, grant } = tenantWith(limit);
-    const key = grant();
-    const [first, second, ofAnotherKey] = [await connect(key), await connect(key), await connect(grant())];
-    await window(MINUTE, 20_000);
-    await publish(first, 'first', 61);
-    await publish(second, 'second', 59);
-    send(second, 'over', 60);
-    await second.isClosed();
-    expect(second.packets).toEqual([]);
-    await publish(ofAnotherKey, 'of another key', 10);
-    const [entry] = await eventually(() => (entries(tenant, limit).length > 0 ? entries(tenant, limit) : undefined));
-    expect(entry).toMatchObject({
-      level: 'error',
-      category: 'connectivity',
-      subcategory: 'mqtt',
-      type: 'rate_limit_reached',
-      content: { allowed: 120, reset: expect.stringMatching(/:00\.000Z$/) },
-    });
-    const again = await connect(key);
-    send(again, 'too early', 1);
-    await again.isClosed();
+    const scenario = async (): Promise<{ tenant: string; key: string }> => {
+      const { tenant, grant } = tenantWith(limit);
+      const key = grant();
+      const [first, second, ofAnotherKey] = [await connect(key), await connect(key), await connect(grant())];
+      await publish(first, 'first', 61);
+      await publish(second, 'second', 59);
+      send(second, 'over', 60);
+      await second.isClosed();
+      expect(second.packets).toEqual([]);
+      await publish(ofAnotherKey, 'of another key', 10);
+      const [entry] = await eventually(() => (entries(tenant, limit).length > 0 ? entries(tenant, limit) : undefined));
+      expect(entry).toMatchObject({
+        level: 'error',
+        category: 'connectivity',
+        subcategory: 'mqtt',
+        type: 'rate_limit_reached',
+        content: { allowed: 120, reset: expect.stringMatching(/:00\.000Z$/) },
+      });
+      const again = await connect(key);
+      send(again, 'too early', 1);
+      await again.isClosed();
+      return { tenant, key };
+    };
+    const { tenant, key } = await withinWindow(MINUTE, scenario, 20_000);
     await delay(MINUTE - (Date.now() % MINUTE) + 5);
     const next = await connect(key);
     await publish(next, 'next', 1);
@@ -83,18 +82,19 @@ describe('traffic', () => {
 
   it('LIM-054 closes sessions at 3601 publications of the account an hour', async () => {
     const limit = 'mqttConnectorPerAccountHour';
-    const { tenant, grant } = tenantWith(limit);
-    const clients = [await connect(grant()), await connect(grant()), await connect(grant())];
-    await window(HOUR, 60_000);
-    await Promise.all(clients.map((client, i) => publish(client, `client-${i}`, 1200)));
-    send(clients[0]!, 'beyond', 1);
-    await clients[0]!.isClosed();
-    await eventually(() => entries(tenant, limit).length === 1);
-    expect(entries(tenant, limit)[0]).toMatchObject({ type: 'rate_limit_reached', content: { allowed: 3600 } });
-    await eventually(() => stored(tenant).length === 3600);
-    expect(stored(tenant)).not.toContain('beyond');
-    // What others do is counted apart.
-    await clients[1]!.ping();
+    await withinWindow(HOUR, async () => {
+      const { tenant, grant } = tenantWith(limit);
+      const clients = [await connect(grant()), await connect(grant()), await connect(grant())];
+      await Promise.all(clients.map((client, i) => publish(client, `client-${i}`, 1200)));
+      send(clients[0]!, 'beyond', 1);
+      await clients[0]!.isClosed();
+      await eventually(() => entries(tenant, limit).length === 1);
+      expect(entries(tenant, limit)[0]).toMatchObject({ type: 'rate_limit_reached', content: { allowed: 3600 } });
+      await eventually(() => stored(tenant).length === 3600);
+      expect(stored(tenant)).not.toContain('beyond');
+      // What others do is counted apart.
+      await clients[1]!.ping();
+    });
   });
 });
 

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import { connectAsync } from 'mqtt';
 import { AUDIT_SUBJECT } from '@orrery/core/bus';
-import { eventually } from '@orrery/core/testing';
+import { eventually, withinWindow } from '@orrery/core/testing';
 import { RawClient } from '../testing/raw-client.js';
 import { startSurroundings, type Surroundings } from '../testing/surroundings.js';
 
@@ -408,20 +408,24 @@ describe('changes', () => {
     await around.audit('too_many_tags', 'tagged');
   });
 
+  let floods = 0;
   it('MQT-060 caps the audit entries of a minute', async () => {
-    await eventually(() => Date.now() % 60_000 < 50_000);
-    const entries: string[] = [];
-    around.bus.connection.subscribe(AUDIT_SUBJECT, {
-      callback: (_, message) => {
-        const { tenantId, type } = message.json<{ tenantId: string; type: string }>();
-        if (tenantId === 'flooded') entries.push(type);
-      },
-    });
-    const own = around.keys.grant('flooded');
-    for (const client of [await device('flood-1', own.value), await device('flood-2', own.value)])
-      for (let i = 0; i < 100; i++) await publish(client, 'bad');
-    await eventually(() => entries.length === 101);
-    expect(entries.filter((type) => type === 'bad_message')).toHaveLength(100);
-    expect(entries.filter((type) => type === 'limit_reached')).toHaveLength(1);
+    const scenario = async (): Promise<void> => {
+      const tenant = `flooded-${++floods}`;
+      const entries: string[] = [];
+      around.bus.connection.subscribe(AUDIT_SUBJECT, {
+        callback: (_, message) => {
+          const { tenantId, type } = message.json<{ tenantId: string; type: string }>();
+          if (tenantId === tenant) entries.push(type);
+        },
+      });
+      const own = around.keys.grant(tenant);
+      for (const client of [await device('flood-1', own.value), await device('flood-2', own.value)])
+        for (let i = 0; i < 100; i++) await publish(client, 'bad');
+      await eventually(() => entries.length === 101);
+      expect(entries.filter((type) => type === 'bad_message')).toHaveLength(100);
+      expect(entries.filter((type) => type === 'limit_reached')).toHaveLength(1);
+    };
+    await withinWindow(60_000, scenario, 10_000);
   });
 });
