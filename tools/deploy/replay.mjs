@@ -25,6 +25,8 @@ try {
   execFileSync('tar', ['xf', '-', '-C', app], { input: files });
   // As Dockerfile.dockerignore says.
   for (const left of ['docs', 'e2e', 'helm', 'test-results']) rmSync(join(app, left), { recursive: true, force: true });
+  // Of somebody whose umask lets nobody else read: the user of the image must.
+  execFileSync('chmod', ['-R', 'go=', app]);
   const { build } = runCommands(readFileSync(join(root, 'deploy/Dockerfile'), 'utf8'));
   for (const command of build ?? []) {
     console.log(`RUN ${command.slice(0, 100)}`);
@@ -35,6 +37,8 @@ try {
   const image = join(folder, 'image');
   cpSync(app, image, { recursive: true, verbatimSymlinks: true });
   rmSync(app, { recursive: true });
+  const closed = execFileSync('find', [image, '!', '-type', 'l', '!', '-perm', '-o=r'], { encoding: 'utf8' });
+  if (closed !== '') throw new Error(`the user of the image cannot read:\n${closed}`);
   const size = execFileSync('du', ['-sm', image], { encoding: 'utf8' }).split('\t')[0];
   console.log(`/app takes ${size} MiB`);
 

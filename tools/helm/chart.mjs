@@ -30,8 +30,16 @@ export async function helm(command, ...args) {
  * @returns {Promise<Manifest[]>}
  * @throws {Error} with what helm says
  */
-export async function template(...args) {
-  const { code, stdout, stderr } = await helm('template', 'orrery', CHART, '--namespace', 'iot', ...args);
+export const template = (...args) => templateOf('orrery', ...args);
+
+/**
+ * @param {string} release its name
+ * @param {string[]} args of `helm template`, after the chart
+ * @returns {Promise<Manifest[]>}
+ * @throws {Error} with what helm says
+ */
+export async function templateOf(release, ...args) {
+  const { code, stdout, stderr } = await helm('template', release, CHART, '--namespace', 'iot', ...args);
   if (code !== 0) throw new Error(stderr);
   return parseAllDocuments(stdout).flatMap((document) => {
     if (document.errors.length > 0) throw new Error(document.errors.join('\n'));

@@ -1,5 +1,7 @@
+{{/* Short enough for what Kubernetes makes of names: pods of a StatefulSet whose name has more than 52 characters are refused,
+and -elasticsearch is added here. */}}
 {{- define "orrery.fullname" -}}
-{{- if contains "orrery" .Release.Name }}{{ .Release.Name | trunc 40 | trimSuffix "-" }}{{ else }}{{ printf "%s-orrery" .Release.Name | trunc 40 | trimSuffix "-" }}{{ end -}}
+{{- if contains "orrery" .Release.Name }}{{ .Release.Name | trunc 38 | trimSuffix "-" }}{{ else }}{{ printf "%s-orrery" .Release.Name | trunc 38 | trimSuffix "-" }}{{ end -}}
 {{- end }}
 
 {{/* The services, from the table that their REST paths come from. */}}

@@ -1,7 +1,15 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { configSchema, loadConfig } from '@orrery/core/config';
-import { CHART, helm, kubernetes, type Manifest, template, valuesFile } from '../../../../tools/helm/chart.mjs';
+import {
+  CHART,
+  helm,
+  kubernetes,
+  type Manifest,
+  template,
+  templateOf,
+  valuesFile,
+} from '../../../../tools/helm/chart.mjs';
 import { generatedFiles } from '../../../../tools/helm/generated-files.mjs';
 import { services } from '../services.js';
 
@@ -206,6 +214,20 @@ const SECRETS: Record<string, string> = {
   ELASTIC_PASSWORD: 'p4',
 };
 
+it('makes names that Kubernetes can add to, of the longest that a release can have', async () => {
+  const everything = ['nats', 'postgresql', 'redis', 'elasticsearch'].flatMap((name) => [
+    '--set',
+    `dependencies.${name}.enabled=true`,
+  ]);
+  // 53 is what helm takes.
+  const manifests = await templateOf('r'.repeat(53), '--values', valuesFile('small'), ...everything);
+  for (const { metadata } of manifests) expect(metadata.name.length).toBeLessThanOrEqual(63);
+  const servers = kinds(manifests, 'StatefulSet');
+  expect(servers).toHaveLength(4);
+  // The name, a hyphen and ten characters are a label of the pods, which has 63 at most.
+  for (const { metadata } of servers) expect(metadata.name.length).toBeLessThanOrEqual(52);
+});
+
 it('asks the ingress for the paths that the services answer, on every host', () => {
   const ingresses = kinds(made('production'), 'Ingress');
   for (const { name, restPaths } of services) {
@@ -317,21 +339,6 @@ it('monitors the port on which every service has its metrics', () => {
     expect((specOf(service) as unknown as { ports: object[] }).ports).toContainEqual(
       expect.objectContaining({ name: endpoints[0]!.port }),
     );
-});
-
-describe('migrations', () => {
-  const job = (manifests: Manifest[]): Manifest => kinds(manifests, 'Job')[0]!;
-
-  it('run before each installation and upgrade', () => {
-    expect(job(made('production')).metadata.annotations).toMatchObject({ 'helm.sh/hook': 'pre-install,pre-upgrade' });
-  });
-
-  it('run beside the servers that the same installation brings, and before upgrades of them', async () => {
-    expect(job(made('small')).metadata).not.toHaveProperty('annotations');
-    const upgrade = await template('--values', valuesFile('small'), '--is-upgrade');
-    expect(job(upgrade).metadata.annotations).toMatchObject({ 'helm.sh/hook': 'pre-install,pre-upgrade' });
-    expect(job(upgrade).metadata.name).not.toBe(job(made('small')).metadata.name);
-  });
 });
 
 describe('refuses', () => {
