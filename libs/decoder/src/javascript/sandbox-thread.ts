@@ -1,13 +1,14 @@
 import { Worker } from 'node:worker_threads';
 import { BEATS, JOB } from './progress.mjs';
 import type { Answer, Check, Chunk } from './sandbox.worker.mjs';
+import { threadTime } from './thread-time.mjs';
 
-/** Milliseconds without a sign of life after which a thread is ended: a single long operation cannot be otherwise. */
+/** Milliseconds of computing without a sign of life after which a thread is ended: a single long operation cannot be otherwise. */
 export const STUCK_AFTER = 500;
 /** How often signs of life are looked for, in milliseconds. Looks are counted, as this thread may be late itself. */
 const LOOK_EVERY = 50;
-/** Milliseconds that a thread may take to start, on a machine that has other things to do. */
-const START_TIME_OUT = 30_000;
+/** Milliseconds after which a thread is ended although it had to wait, as it has while it starts. */
+const WAIT_TIME_OUT = 30_000;
 
 /** The thread was ended: at a script's doing when it was stuck. */
 export class ThreadEnded extends Error {
@@ -32,6 +33,8 @@ export class SandboxThread {
   });
   private settle: { resolve: (answer: unknown) => void; reject: (error: Error) => void } | undefined;
   private ended: Error | undefined;
+  /** Its name for the system, where there is one. */
+  private name: string | undefined;
 
   private constructor() {
     this.worker.on('message', (answer) => this.settle?.resolve(answer));
@@ -43,7 +46,7 @@ export class SandboxThread {
   static async start(): Promise<SandboxThread> {
     const thread = new SandboxThread();
     try {
-      await thread.answer(START_TIME_OUT);
+      thread.name = (await thread.answer(WAIT_TIME_OUT)) as string | undefined;
     } catch (error) {
       throw new Error('the thread for scripts does not start', { cause: error });
     }
@@ -84,12 +87,17 @@ export class SandboxThread {
     if (this.ended) throw this.ended;
     let beats = -1;
     let quiet = 0;
+    let before: number | undefined;
     const look = (): void => {
       const now = Atomics.load(this.progress, BEATS);
       quiet = now === beats ? quiet + LOOK_EVERY : 0;
       beats = now;
+      if (quiet === LOOK_EVERY) before = this.computed();
       // An answer that waited for this thread is heard before the next look.
-      if (quiet >= patience) void this.stuck();
+      if (quiet < patience) return;
+      // On a busy machine the thread may have had to wait; what it did before the first look is not known.
+      const computed = (this.computed() ?? patience) - (before ?? 0);
+      if (computed >= patience - LOOK_EVERY * 2 || quiet >= WAIT_TIME_OUT) void this.stuck();
     };
     const timer = setInterval(look, LOOK_EVERY);
     try {
@@ -100,6 +108,10 @@ export class SandboxThread {
       clearInterval(timer);
       this.settle = undefined;
     }
+  }
+
+  private computed(): number | undefined {
+    return this.name === undefined ? undefined : threadTime(this.name);
   }
 
   private async stuck(): Promise<void> {

@@ -1,8 +1,8 @@
-import { readFileSync } from 'node:fs';
 import { parentPort, workerData } from 'node:worker_threads';
 import { LRUCache } from 'lru-cache';
 import { BEATS, JOB } from './progress.mjs';
 import { Sandbox, ScriptError } from './sandbox.mjs';
+import { threadName, threadTime } from './thread-time.mjs';
 
 /**
  * What the worker is asked: to run scripts, which are given by their keys, on payloads, or to look at a script.
@@ -38,7 +38,7 @@ port.on('message', (/** @type {Chunk | Check} */ message) => {
 });
 // It takes longer than scripts may on a machine that has other things to do.
 await Sandbox.prepare();
-port.postMessage('ready');
+port.postMessage(threadName());
 
 /**
  * @param {string} script
@@ -62,15 +62,6 @@ async function check(script) {
  */
 function costOfStart(taken, seen) {
   return taken > START ? taken : seen;
-}
-
-/** Milliseconds that this thread has computed, where the system tells: those in which it had to wait are no script's doing. */
-function threadTime() {
-  try {
-    return Number(readFileSync('/proc/thread-self/schedstat', 'latin1').split(' ')[0]) / 1e6;
-  } catch {
-    return undefined;
-  }
 }
 
 /** The time of this thread when it was last asked for, which takes as long as a usual run. */
