@@ -38,6 +38,34 @@ describe('the image', () => {
     expect(instructions.some(({ instruction }) => instruction === 'ADD')).toBe(false);
   });
 
+  // A build does packages in the order of their dependencies, two at a time: one that is not named may be there by luck.
+  it('is built from packages that name those that they import', () => {
+    const missing = ['libs', 'apps'].flatMap((kind) =>
+      readdirSync(join(ROOT, kind)).flatMap((folder) => {
+        const file = (...path: string[]): string => join(ROOT, kind, folder, ...path);
+        if (!existsSync(file('package.json'))) return [];
+        const { name, dependencies = {} } = JSON.parse(readFileSync(file('package.json'), 'utf8')) as {
+          name: string;
+          dependencies?: Record<string, string>;
+        };
+        const sources = readdirSync(file('src'), { recursive: true, encoding: 'utf8' }).filter(
+          // As tsconfig.json of each package leaves out.
+          (source) => /\.tsx?$/.test(source) && !/\.spec\.tsx?$|^testing\//.test(source),
+        );
+        expect(sources.length).toBeGreaterThan(0);
+        const imported = sources.flatMap((source) =>
+          [...readFileSync(file('src', source), 'utf8').matchAll(/'(@orrery\/[\w-]+)[\w/-]*'/g)].map(
+            ([, other]) => other!,
+          ),
+        );
+        return [...new Set(imported)]
+          .filter((other) => other !== name && !(other in dependencies))
+          .map((other) => `${name} imports ${other}`);
+      }),
+    );
+    expect(missing).toEqual([]);
+  });
+
   it('has what it starts and checks itself with', () => {
     const [check] = values('HEALTHCHECK');
     const files = [...`${check} ${values('ENTRYPOINT').join(' ')}`.matchAll(/"\/app\/(deploy\/[\w.]+)"/g)];
