@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, readFile, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { cacheFolder } from './cache.mjs';
@@ -13,8 +13,6 @@ const MEMORY = '-Xmx512m';
 const BRIEF = '-XX:TieredStopAtLevel=1';
 const PLUGIN = 'org.apache.maven.plugins:maven-dependency-plugin:3.6.1';
 const FETCH_MS = 300_000;
-/** A fetch that failed is not tried again by every test file of a run. */
-const FAILED_MS = 3_600_000;
 
 /**
  * Version 8 is in no repository of libraries but inside this program, as it was released (Elastic License 2.0). Only what
@@ -140,20 +138,12 @@ async function javaOf(env, minimum) {
  */
 async function fetchedOnce(folder, env, fetchInto) {
   if (existsSync(folder)) return folder;
-  const failure = `${folder}.failed`;
   const held = await turn(folder, env);
   try {
     if (existsSync(folder)) return folder;
-    const failed = await stat(failure).catch(() => undefined);
-    if (failed && Date.now() - failed.mtimeMs < FAILED_MS)
-      throw new Error(`${await readFile(failure, 'utf8')} (tried again after an hour, or without ${failure})`);
     const made = await mkdtemp(`${folder}-`);
     try {
       await rename(await fetchInto(made, env), folder);
-      await rm(failure, { force: true });
-    } catch (error) {
-      await writeFile(failure, messageOf(error));
-      throw error;
     } finally {
       await rm(made, { recursive: true, force: true });
     }

@@ -4,10 +4,11 @@ import type { IndexedDocument, RefusedDocument } from '../search-engine.js';
 
 /** Less than the client's own time-out: what nobody waits for any more should not be done either. */
 const SERVER_TIMEOUT = '10s';
-/** Times that documents are sent again which Elasticsearch had no room for, and milliseconds before the first of them. */
+/** Times in a row that documents are sent of which Elasticsearch takes none, and milliseconds before the second one. */
 const ATTEMPTS = 5;
 const PAUSE_MS = 100;
 const TOO_LARGE = 413;
+const NO_ROOM = 429;
 
 /** A document and its two lines in a bulk request. */
 export interface BulkDocument {
@@ -35,13 +36,15 @@ export async function writeBulk(
 ): Promise<RefusedDocument[]> {
   const refused: RefusedDocument[] = [];
   let waiting = documents;
-  for (let attempt = 1; ; attempt++) {
-    const sent = await send(client, logger, waiting);
+  for (let inVain = 0; ;) {
+    const { rejected, reason, ...sent } = await send(client, logger, waiting);
     refused.push(...sent.refused);
-    if (sent.rejected.length === 0) return refused;
-    if (attempt === ATTEMPTS) throw new Error(`Elasticsearch could not index: ${sent.reason}`);
-    await new Promise((resolve) => setTimeout(resolve, PAUSE_MS * 2 ** (attempt - 1)));
-    waiting = sent.rejected;
+    if (rejected.length === 0) return refused;
+    // Whoever gives up begins with all of them again: not while it takes some, as it does of a few shards at a time.
+    inVain = rejected.length === waiting.length ? inVain + 1 : 0;
+    if (inVain === ATTEMPTS) throw new Error(`Elasticsearch could not index: ${reason}`);
+    await new Promise((resolve) => setTimeout(resolve, PAUSE_MS * 2 ** Math.max(0, inVain - 1)));
+    waiting = rejected;
   }
 }
 
@@ -62,8 +65,12 @@ async function send(client: Client, logger: Logger, documents: readonly BulkDocu
       bulkBody: documents.map(({ lines }) => lines).join(''),
     })) as unknown as BulkAnswer;
   } catch (error) {
-    if (!(error instanceof errors.ResponseError) || error.statusCode !== TOO_LARGE) throw error;
-    return sendHalves(client, logger, documents);
+    if (!(error instanceof errors.ResponseError)) throw error;
+    if (error.statusCode === TOO_LARGE) return sendHalves(client, logger, documents);
+    // For the request itself: since version 8 it needs room too.
+    if (error.statusCode === NO_ROOM)
+      return { refused: [], rejected: [...documents], reason: `${NO_ROOM} ${error.message}` };
+    throw error;
   }
   const sent: Sent = { refused: [], rejected: [] };
   if (!answer.errors) return sent;
