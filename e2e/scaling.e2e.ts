@@ -21,8 +21,8 @@ let leases: LeaseWatch;
 beforeAll(async () => {
   trial = await startTrial({
     separate: true,
-    // As it is installed, but for the time to drain: load balancers are asked every second.
-    env: { ORRERY_LEASE_TTL_MS: '6000', ORRERY_DRAIN_MS: '1000' },
+    // As it is installed, but for the time to drain: load balancers are asked every second, on a busy machine too.
+    env: { ORRERY_LEASE_TTL_MS: '6000', ORRERY_DRAIN_MS: '4000' },
   });
   ({ e2e } = trial);
   leases = await watchLeases(e2e.platform.services.natsUrl);

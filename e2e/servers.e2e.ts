@@ -10,7 +10,7 @@ import { startTrial, type Trial } from './trial.js';
 
 // The servers may end at any moment too: they come back, and no process of the platform is started again for it.
 
-/** Twice the life of a lease (platform.ts). */
+/** Twice the life of a lease (trial.ts). */
 const BEYOND_LEASES_MS = 4000;
 
 let trial: Trial;
@@ -127,7 +127,7 @@ describe('every acknowledged message comes to everything that it must come to, o
     await eventually(async () => (await waiting()) === 0);
 
     const tenant = { name: 'limited', settings: { http: { maximumBulksPerMinute: 3 } } };
-    const answer = await bus.request(createTenant.subject, JSON.stringify(tenant), { timeout: 5000 });
+    const answer = await bus.request(createTenant.subject, JSON.stringify(tenant), { timeout: 60_000 });
     const { masterKey } = answer.json<{ ok: { masterKey: string } }>().ok;
     const limited = apiClient(e2e.platform.httpUrl, masterKey);
     await eventually(async () => (await limited.post('/api/v0/data/bulk', [])).status === 429);

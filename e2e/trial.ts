@@ -16,7 +16,11 @@ export interface Trial {
 
 export async function startTrial(options: NonNullable<Parameters<typeof startEndToEnd>[0]> = {}): Promise<Trial> {
   const servers = await startCalledServers();
-  const e2e = await startEndToEnd({ ...options, env: { ...options.env, ORRERY_WEBHOOK_ALLOW: servers.allow } });
+  const e2e = await startEndToEnd({
+    ...options,
+    // Others take over soon from who was killed.
+    env: { ORRERY_LEASE_TTL_MS: '2000', ...options.env, ORRERY_WEBHOOK_ALLOW: servers.allow },
+  });
   return {
     e2e,
     cluster: new Cluster(e2e.platform),
@@ -29,7 +33,7 @@ export async function startTrial(options: NonNullable<Parameters<typeof startEnd
         // Service is back: publications of every device are acknowledged again.
         await traffic.flowsForAll();
         await traffic.flows();
-        const account = await traffic.settle();
+        const account = await traffic.settle(120_000);
         expect({ ...account, problems: problemsOf(account) }).toMatchObject({
           problems: [],
           evaluated: account.stored,
