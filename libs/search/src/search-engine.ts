@@ -7,8 +7,10 @@ export interface IndexedDocument {
   id: string;
   /** Of arrival, ISO 8601: retention counts from it. */
   created: string;
-  /** The message as the store returns it; what a search shows as `_source`. */
+  /** The message. */
   source: Record<string, unknown>;
+  /** The same as the store keeps it, JSON, when it is at hand; what a search shows as `_source`, see `shownSource`. */
+  text?: string;
   /** False when the message has no model: its value is not searchable. */
   model?: string;
   /** Of the source, when they are known; see `leavesOf`. */

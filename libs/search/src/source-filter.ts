@@ -1,6 +1,25 @@
 import type { SourceFilter } from './dsl/tree.js';
+import type { IndexedDocument } from './search-engine.js';
 
 type Json = Record<string, unknown>;
+
+/** What an engine keeps to show. */
+export const sourceText = ({ text, source }: IndexedDocument): string => text ?? JSON.stringify(source);
+
+/** What a search shows of a message: what the message does not have is null (manual 15.2.3). */
+export function shownSource(message: Json, filter: SourceFilter): Json | undefined {
+  const location = message['location'] as Json | null | undefined;
+  return filterSource(
+    {
+      extra: null,
+      model: null,
+      value: null,
+      ...message,
+      location: location ? { provider: null, alt: null, accuracy: null, ...location } : null,
+    },
+    filter,
+  );
+}
 
 /** `*` stands for any characters, dots included; a name stands for all that is below it. */
 function matcher(patterns: readonly string[]): (path: string) => boolean {
@@ -18,7 +37,7 @@ function matcher(patterns: readonly string[]): (path: string) => boolean {
 }
 
 /** What a request wants of a document (`_source`); undefined for nothing at all. */
-export function filterSource(source: Json, filter: SourceFilter): Json | undefined {
+function filterSource(source: Json, filter: SourceFilter): Json | undefined {
   if (filter === true) return source;
   if (filter === false) return undefined;
   const excluded = matcher(filter.excludes);

@@ -1,5 +1,5 @@
 import { type AggregationNode, PIPELINE_KINDS, type Sort, type SourceFilter } from '../dsl/index.js';
-import { filterSource } from '../source-filter.js';
+import { shownSource } from '../source-filter.js';
 import { aggregationName, isAnyOrder } from './aggregations.js';
 
 type Json = Record<string, unknown>;
@@ -17,7 +17,7 @@ export interface Hit {
 
 /** A hit without what tells about indices. */
 export function hitOf(raw: RawHit, filter: SourceFilter, sorts: readonly Sort[]): Hit {
-  const source = raw._source && filterSource(messageOf(raw._source.source), filter);
+  const source = raw._source && shownSource(messageOf(raw._source.source), filter);
   const values = [...(raw.sort ?? [])];
   return {
     ...(source ? { _source: source } : {}),

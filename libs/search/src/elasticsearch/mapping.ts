@@ -3,6 +3,7 @@ import type { Field } from '../dsl/tree.js';
 import { WORD_CHARACTERS } from '../dsl/words.js';
 import { leavesOf, type LeafType, type TenantFields } from '../fields/index.js';
 import type { IndexedDocument } from '../search-engine.js';
+import { sourceText } from '../source-filter.js';
 
 /**
  * All tenants share an index per month of arrival: retention drops whole indices, and the number of indices does not grow
@@ -102,7 +103,7 @@ const MESSAGE_VALUES = Object.entries(MESSAGE_FIELDS).map(([name, type]) => ({
 export function indexedDocument(message: IndexedDocument, fields: TenantFields): Record<string, unknown> {
   const { tenantId, source } = message;
   const { leaves, objects } = leavesOf(message);
-  const document: Record<string, unknown> = { [TENANT]: tenantId, [SOURCE]: JSON.stringify(source) };
+  const document: Record<string, unknown> = { [TENANT]: tenantId, [SOURCE]: sourceText(message) };
   const texts: string[] = [];
   for (const { type, path, field } of MESSAGE_VALUES) {
     const value = type === 'geo' ? placeOf(source) : valueAt(source, path);

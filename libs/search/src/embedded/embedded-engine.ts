@@ -9,6 +9,7 @@ import {
   type SearchAnswer,
   type SearchEngine,
 } from '../search-engine.js';
+import { sourceText } from '../source-filter.js';
 import { Answer, type WantedHits } from './answers.js';
 import { Gathering, tooMany } from './buckets.js';
 import { condition } from './conditions.js';
@@ -175,7 +176,7 @@ function rowOf(document: IndexedDocument): Array<string | null> {
     textOrNull(source['model']),
     textOrNull((source['metadata'] as { source?: unknown } | undefined)?.source),
     JSON.stringify(searchableFields(document)),
-    JSON.stringify(source),
+    sourceText(document),
   ];
 }
 

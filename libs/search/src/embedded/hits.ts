@@ -1,5 +1,5 @@
 import type { SearchAnswer } from '../search-engine.js';
-import { filterSource } from '../source-filter.js';
+import { shownSource } from '../source-filter.js';
 import type { Scalar, SearchRequest, Sort, SourceFilter } from '../dsl/index.js';
 import { dateColumn, dateValue, jsonOf, millisecondsOf, numberOf, type Sql, textColumn, textOf } from './sql.js';
 
@@ -79,6 +79,6 @@ export function hitsStatement(
 }
 
 export function hitOf([source, ...sort]: readonly unknown[], filter: SourceFilter): Hit {
-  const shown = filterSource(JSON.parse(source as string) as Record<string, unknown>, filter);
+  const shown = shownSource(JSON.parse(source as string) as Record<string, unknown>, filter);
   return { ...(shown === undefined ? {} : { _source: shown }), ...(sort.length === 0 ? {} : { sort }) };
 }

@@ -14,23 +14,15 @@ export function documentOf({ stream, header, body }: ReadItem): IndexedDocument 
     const stored = storedEvent(JSON.parse(header) as EventHeader, body);
     return stored && toDocument(stored.header.tenantId, stored.message);
   }
-  return toDocument((JSON.parse(header) as MessageHeader).tenantId, JSON.parse(body) as DataMessage);
+  return storedDocument((JSON.parse(header) as MessageHeader).tenantId, body);
 }
 
-/** A stored message as it is indexed: what it does not have is null (manual 15.2.3). */
-export function toDocument(tenantId: string, message: DataMessage | StoredEvent['message']): IndexedDocument {
-  const { id, created, model, location } = message;
-  return {
-    tenantId,
-    id,
-    created,
-    ...(model ? { model } : {}),
-    source: {
-      extra: null,
-      model: null,
-      value: null,
-      ...message,
-      location: location ? { provider: null, alt: null, accuracy: null, ...location } : null,
-    },
-  };
+/** @param text a message as the store keeps it, JSON. */
+export const storedDocument = (tenantId: string, text: string): IndexedDocument =>
+  toDocument(tenantId, JSON.parse(text) as DataMessage, text);
+
+function toDocument(tenantId: string, message: DataMessage | StoredEvent['message'], text?: string): IndexedDocument {
+  const { id, created, model } = message;
+  const source = message as unknown as Record<string, unknown>;
+  return { tenantId, id, created, source, ...(model ? { model } : {}), ...(text === undefined ? {} : { text }) };
 }

@@ -1,11 +1,10 @@
 import { type Bus, callRpc, RpcUnavailableError } from '@orrery/core/bus';
 import type { Database } from '@orrery/core/database';
 import { WokenWork } from '@orrery/core/jobs';
-import type { DataMessage } from '@orrery/core/messages';
 import type { Running } from '@orrery/core/service';
 import type { Logger } from '@orrery/core/telemetry';
 import { type ArrivalCursor, type ArrivalRange, type ArrivedPage, readArrived } from '@orrery/store/contract';
-import { toDocument } from '../indexing/documents.js';
+import { storedDocument } from '../indexing/documents.js';
 import type { Indexer } from '../indexing/indexer.js';
 
 const EVERY_MS = 5000;
@@ -91,7 +90,7 @@ export class Reindexer implements Running {
       const { messages, next } = await reading;
       // The next page is read while this one is indexed.
       if (next) reading = this.read(range, next);
-      const documents = messages.map((message) => toDocument(tenantId, JSON.parse(message) as DataMessage));
+      const documents = messages.map((message) => storedDocument(tenantId, message));
       const indexed = await this.indexer.index(documents, true);
       const [, kept] = (await this.database.query(
         `UPDATE reindexings SET cursor = coalesce($4, cursor), read = read + $5, indexed = indexed + $6,
