@@ -6,6 +6,7 @@ import type { IndexedDocument, SearchAnswer } from '../search-engine.js';
 import { ask, CASES, checkAnswer, contractDocuments, CROWD } from '../testing/contract.js';
 import { Gathering } from './buckets.js';
 import { condition } from './conditions.js';
+import { hitsStatement } from './hits.js';
 import { EmbeddedEngine, embeddedMigrations } from './index.js';
 import { passStatement, plan } from './passes.js';
 import { Sql } from './sql.js';
@@ -156,6 +157,24 @@ describe('the embedded engine', () => {
     const wide = await failureOf(find(CROWD, { size: 0, aggs: { a: minutes } }));
     expect((wide as ApiError).status).toBe(400);
     expect((await find(CROWD, { size: 0 })).hits.total.value).toBe(10_000);
+  });
+
+  it('reads newest first along an index, from where search_after is', async () => {
+    const request = parseSearch(
+      { sort: [{ timestamp: 'desc' }], search_after: [Date.parse('2026-01-01')] },
+      'v1',
+      (field) => MESSAGE_FIELDS[field],
+    );
+    const sql = new Sql();
+    const statement = hitsStatement(sql, `tenant_id = ${sql.value(CROWD, 'text')}`, request);
+    const explained = await database.transaction(async (manager) => {
+      // As if there were many.
+      for (const setting of ['enable_seqscan', 'enable_bitmapscan']) await manager.query(`SET LOCAL ${setting} = off`);
+      return (await manager.query(`EXPLAIN ${statement}`, sql.parameters)) as unknown[];
+    });
+    expect(JSON.stringify(explained)).toMatch(
+      /Incremental Sort.*Scan Backward using documents_by_time.*Index Cond: [^}]*timestamp\W+ <= /,
+    );
   });
 
   it('adds up documents in parallel where there are enough', async () => {
