@@ -69,7 +69,7 @@ export class StreamsController {
     @Res() reply: FastifyReply,
   ): Promise<void> {
     // Stored messages are JSON already: they are joined, not parsed and printed again.
-    const text = await this.streams.read(key, streamId, query);
-    await reply.type('application/json; charset=utf-8').send(text);
+    const messages = await this.streams.read(key, streamId, query);
+    await reply.type('application/json; charset=utf-8').send(messages);
   }
 }

@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream';
 import type { ApiKeyIdentity } from '@orrery/core/auth';
 import { type Bus, BusUnavailableError } from '@orrery/core/bus';
 import type { Database } from '@orrery/core/database';
@@ -25,11 +26,35 @@ const MAX_ERRORS = 1000;
 /** Messages of a bulk that its trace follows. */
 const MAX_TRACED = 10;
 
+/** Of messages that a read holds at once: a thousand may have a thousand times as much. */
+const PAGE_BYTES = 8_000_000;
+
 /** Query parameters of reading a stream (manual 13.2.5). */
 export interface StreamQuery {
   limit?: string;
   timeRange?: string;
   bookmarkId?: string;
+}
+
+interface Selection {
+  key: ApiKeyIdentity;
+  streamId: string;
+  conditions: string[];
+  parameters: unknown[];
+}
+
+/** Of a message in its stream. */
+interface Place {
+  timestamp: Date;
+  id: string;
+}
+
+interface Page {
+  /** JSON texts, separated by commas. */
+  text: string;
+  count: number;
+  /** The last one of a page that was full: perhaps there are more. */
+  next?: Place;
 }
 
 /** Puts messages into streams over HTTP and reads them back. */
@@ -80,8 +105,8 @@ export class StreamsService {
     if (this.ingestion.saturated) throw new BusUnavailableError('too many messages wait for the bus');
   }
 
-  /** The stream's messages from newest to oldest, as the JSON text of an array. */
-  async read(key: ApiKeyIdentity, streamId: string, query: StreamQuery): Promise<string> {
+  /** The stream's messages from newest to oldest, as the JSON text of an array; piece by piece when it is long. */
+  async read(key: ApiKeyIdentity, streamId: string, query: StreamQuery): Promise<string | Readable> {
     // The stream of the events of a stream has a longer name than any other.
     const error = checkStreamId(streamId.replace(/^event:(?=.)/, ''));
     if (error) throw invalidParameters([error]);
@@ -95,20 +120,55 @@ export class StreamsService {
     const [from, to] = this.timeRange(query.timeRange);
     if (from !== undefined) conditions.push(`timestamp >= $${parameters.push(from)}`);
     if (to !== undefined) conditions.push(`timestamp <= $${parameters.push(to)}`);
-    if (query.bookmarkId !== undefined) {
-      const bookmark = await this.bookmark(key.tenantId, streamId, query.bookmarkId);
-      conditions.push(`(timestamp, id) < ($${parameters.push(bookmark)}, $${parameters.push(query.bookmarkId)})`);
-    }
+    const bookmark =
+      query.bookmarkId === undefined ? undefined : await this.bookmark(key.tenantId, streamId, query.bookmarkId);
     const limit = this.limit(query.limit);
+    const selection = { key, streamId, conditions, parameters };
+    const first = await this.page(selection, limit, bookmark);
+    if (!first.next) return `[${first.text}]`;
+    return Readable.from(this.pieces(selection, limit, first), { objectMode: false });
+  }
+
+  private async *pieces(selection: Selection, limit: number, first: Page): AsyncIterable<string> {
+    yield `[${first.text}`;
+    let left = limit - first.count;
+    for (let { next } = first; next;) {
+      const page = await this.page(selection, left, next);
+      if (page.count > 0) yield `,${page.text}`;
+      left -= page.count;
+      next = page.next;
+    }
+    yield ']';
+  }
+
+  /** What comes next, but no more than is held at once. */
+  private async page(
+    { key, streamId, conditions, parameters }: Selection,
+    limit: number,
+    after?: Place,
+  ): Promise<Page> {
+    const values = [...parameters];
+    const where = [...conditions];
+    if (after) where.push(`(timestamp, id) < ($${values.push(after.timestamp)}, $${values.push(after.id)})`);
     const rows = await this.database.query<{ body: string }>(
-      `SELECT body FROM messages WHERE ${conditions.join(' AND ')} ORDER BY timestamp DESC, id DESC LIMIT ${limit}`,
-      parameters,
+      `SELECT body FROM (
+         SELECT *, sum(octet_length(body)) OVER (ORDER BY timestamp DESC, id DESC) - octet_length(body) AS bytes_before
+         FROM (
+           SELECT timestamp, id, body FROM messages
+           WHERE ${where.join(' AND ')} ORDER BY timestamp DESC, id DESC LIMIT ${limit}
+         ) wanted
+       ) measured WHERE bytes_before < ${PAGE_BYTES} ORDER BY timestamp DESC, id DESC`,
+      values,
     );
     if (rows.length > 0 && Number.isFinite(limitOf(key.limits, 'streamReadsPerMinute')))
       await this.rateLimits.pass([
         accountMinute(key.tenantId, 'streamReadsPerMinute', Number.POSITIVE_INFINITY, rows.length),
       ]);
-    return `[${rows.map((row) => row.body).join(',')}]`;
+    const text = rows.map(({ body }) => body).join(',');
+    const page: Page = { text, count: rows.length };
+    if (rows.length === limit || Buffer.byteLength(text) < PAGE_BYTES) return page;
+    const { id } = JSON.parse(rows.at(-1)!.body) as { id: string };
+    return { ...page, next: await this.bookmark(key.tenantId, streamId, id) };
   }
 
   private limit(text: string | undefined): number {
@@ -130,7 +190,7 @@ export class StreamsService {
     return [from, to];
   }
 
-  private async bookmark(tenantId: string, streamId: string, id: string): Promise<Date> {
+  private async bookmark(tenantId: string, streamId: string, id: string): Promise<Place> {
     const rows = isMessageId(id)
       ? await this.database.query<{ timestamp: Date }>(
           'SELECT timestamp FROM messages WHERE created = $1 AND id = $2 AND tenant_id = $3 AND stream_id = $4',
@@ -138,7 +198,7 @@ export class StreamsService {
         )
       : [];
     if (!rows[0]) throw invalidParameter('bookmarkId', 'the id of a message of this stream');
-    return rows[0].timestamp;
+    return { timestamp: rows[0].timestamp, id };
   }
 
   private parse(key: ApiKeyIdentity, body: unknown): PublishedMessage {

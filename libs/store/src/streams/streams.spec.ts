@@ -282,6 +282,28 @@ describe('GET /api/v0/data/streams/{streamId}', () => {
     expect((await api.get('/api/v0/data/streams/long?limit=x')).status).toBe(400);
   });
 
+  it('reads more than is held at once, as far as the limit goes', async () => {
+    const text = 'x'.repeat(1_000_000);
+    // Of the same time: the place in the stream is then known by the id alone.
+    const timestamp = '2020-01-01T00:00:00.000Z';
+    for (let i = 0; i < 4; i++) {
+      const messages = [0, 1, 2, 3, 4].map((n) => ({ streamId: 'heavy', timestamp, value: { n: 5 * i + n, text } }));
+      expect((await api.post('/api/v0/data/bulk', messages)).status).toBe(202);
+    }
+    const last = '1 more';
+    await api.post('/api/v0/data/streams/heavy', { timestamp: '2019-01-01T00:00:00Z', value: { n: last } });
+    const descending = Array.from({ length: 20 }, (_, i) => 19 - i);
+    const numbers = async (query: string): Promise<unknown[]> =>
+      (await read('heavy', query)).map((message) => message.value!['n']);
+    await eventually(async () => (await numbers('')).length === 21);
+    expect(await numbers('')).toEqual([...descending, last]);
+    expect(await numbers('?limit=20')).toEqual(descending);
+    expect(await numbers('?limit=9')).toEqual(descending.slice(0, 9));
+    const [, second] = await read('heavy', '?limit=2');
+    expect(await numbers(`?limit=17&bookmarkId=${second!.id}`)).toEqual(descending.slice(2, 19));
+    expect(await numbers(`?timeRange=${timestamp},`)).toEqual(descending);
+  });
+
   it('STO-012 keeps the messages of a time range, both bounds included', async () => {
     await api.post('/api/v0/data/bulk', [
       { streamId: 'range', timestamp: '2016-05-08T23:59:59.999Z', value: { n: 0 } },
