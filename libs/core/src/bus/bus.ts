@@ -13,6 +13,8 @@ export interface BusOptions {
   name: string;
   partitions: number;
   leaseTtlMs: number;
+  /** How long answers of other services are waited for, in milliseconds, unless a question says it: 5,000. */
+  answerMs?: number;
   logger: Logger;
   /** Of what passes over the bus; nothing is traced when absent. */
   tracing?: Tracing;

@@ -44,13 +44,16 @@ async function batches(name: string, lingerMs: number, maxItems: number): Promis
 
 describe('a reader that is in no hurry', () => {
   it('takes together what comes within its time', async () => {
-    expect((await batches('patient', 2000, 1000)).length).toBeLessThanOrEqual(3);
+    const began = Date.now();
+    const sizes = await batches('patient', 2000, 1000);
+    // Two, as one may end while they come; and one for each time that a slow machine needs.
+    expect(sizes.length).toBeLessThanOrEqual(2 + Math.floor((Date.now() - began) / 2000));
   });
 
   it('does not wait once a batch is full', async () => {
     const began = Date.now();
-    const sizes = await batches('full', 5000, 20);
+    const sizes = await batches('full', 60_000, 20);
     expect(Math.max(...sizes)).toBe(20);
-    expect(Date.now() - began).toBeLessThan(5000);
+    expect(Date.now() - began).toBeLessThan(60_000);
   });
 });

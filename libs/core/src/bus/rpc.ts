@@ -40,7 +40,7 @@ export async function callRpc<Request, Response>(
     const message = await bus.connection.request(
       options.to ? `${rpc.subject}.${options.to}` : rpc.subject,
       JSON.stringify(request),
-      { timeout: options.timeoutMs ?? 5000 },
+      { timeout: options.timeoutMs ?? bus.options.answerMs ?? 5000 },
     );
     reply = message.json();
   } catch (error) {

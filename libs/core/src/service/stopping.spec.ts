@@ -57,7 +57,7 @@ beforeAll(async () => {
 afterAll(() => backend.stop());
 
 it('is not ready first, then takes no more, and ends when its requests and jobs are done', async () => {
-  const platform = await backend.boot([slow], undefined, { ORRERY_DRAIN_MS: 1500 });
+  const platform = await backend.boot([slow], undefined, { ORRERY_DRAIN_MS: 5000 });
   const ready = (): Promise<Response> => fetch(`${platform.url}/health/ready`);
   expect((await ready()).status).toBe(200);
   const early = fetch(`${platform.url}/slow`);

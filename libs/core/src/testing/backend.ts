@@ -88,6 +88,7 @@ export async function startBackend(services: Service[], overrides: NodeJS.Proces
         name: 'test',
         partitions: config.ORRERY_PARTITIONS,
         leaseTtlMs: config.ORRERY_LEASE_TTL_MS,
+        answerMs: 60_000,
         logger,
       });
       buses.push(bus);

@@ -16,7 +16,7 @@ import { encodeEntry } from '../messages/index.js';
 export interface KeyRing {
   /**
    * A key of the tenant, with all roles unless told otherwise. Without `limits` its offer is the default one without rate
-   * limiting of HTTP, as tests ask again and again until something holds.
+   * limiting of HTTP and searches, as tests ask again and again until something holds.
    */
   grant(
     tenantId: string,
@@ -26,7 +26,7 @@ export interface KeyRing {
   change(value: string, change: Partial<ApiKeyIdentity> | null): void;
 }
 
-const UNRATED = limitsOf(newSettings({ http: { rateLimiting: false } }));
+const UNRATED = { ...limitsOf(newSettings({ http: { rateLimiting: false } })), searchMs: null };
 
 export function keyRing(bus: Bus): KeyRing {
   const keys = new Map<string, ApiKeyIdentity>();

@@ -48,6 +48,10 @@ function newConnector(): FifoConnector {
 const createFifo = async (name = 'f', options = {}): Promise<void> => {
   expect((await api.post(FIFOS, { name, ...options })).status).toBe(200);
 };
+/** @param messageTtl seconds */
+const keepFor = async (messageTtl: number): Promise<void> => {
+  expect((await api.put(`${FIFOS}/f`, { messageTtl })).status).toBe(200);
+};
 const publish = (body: string, fifoName = 'f'): Promise<object> =>
   callRpc(bus, fifoPublish, { tenantId, fifoName, body });
 const publishAll = async (from: number, to: number): Promise<void> => {
@@ -306,13 +310,15 @@ describe('FIFO life', () => {
   });
 
   it('FIF-011 does not deliver what expires while the window of its consumer is full', async () => {
-    await createFifo('f', { messageTtl: 1 });
+    await createFifo();
     const connector = newConnector();
     const subscription = await connector.subscribe(tenantId, 'f', { prompt: false, window: 1 });
     await publish('held');
     await eventually(() => connector.texts(subscription).length === 1);
+    await keepFor(1);
     await publish('old');
     await eventually(async () => (await read()).messages === 0);
+    await keepFor(3600);
     await publish('new');
     await connector.acknowledge(subscription);
     await eventually(() => connector.texts(subscription).length === 2);
@@ -324,6 +330,7 @@ describe('FIFO life', () => {
     await publish('old');
     // Until the row is gone, not only hidden.
     await eventually(async () => (await read()).messages === 0);
+    await keepFor(3600);
     await publish('new');
     const connector = newConnector();
     const subscription = await connector.subscribe(tenantId, 'f');

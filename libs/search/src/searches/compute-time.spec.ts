@@ -15,7 +15,7 @@ describe('the compute time of searches', () => {
   afterAll(() => backend.stop());
 
   it('SRC-020 LIM-013 tells in headers how much compute time is left', async () => {
-    const api = apiClient(url, keys.grant('headers').value);
+    const api = apiClient(url, keys.grant('headers', { limits: {} }).value);
     const { status, headers } = await api.post('/api/v1/data/search', {});
     expect(status).toBe(200);
     expect(headers.get('X-ResourceLimit-Limit')).toBe('10000');
