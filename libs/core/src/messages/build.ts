@@ -1,5 +1,5 @@
 import type { DataMessage, Location, MessageHeader, Metadata } from './data-message.js';
-import { newMessageId } from './message-id.js';
+import { messageTime, newMessageId } from './message-id.js';
 import { MAX_TAGS, type PublishedMessage } from './validation.js';
 
 /** What enrichment takes from the inventory (manual 11.2.1). */
@@ -37,9 +37,9 @@ export interface BuiltMessage {
 
 /** Builds the platform's message from what was published and enriches it with the device, in one pass. */
 export function buildMessage(published: PublishedMessage, origin: MessageOrigin): BuiltMessage {
-  const now = Date.now();
-  const id = newMessageId(now);
-  const created = new Date(now).toISOString();
+  const id = newMessageId();
+  // Not the clock's, which may go back: who looks for a message by the time of its id finds it by this one too.
+  const created = messageTime(id).toISOString();
   const { device } = origin;
 
   const metadata: Metadata = { connector: origin.connector };
