@@ -252,7 +252,7 @@ describe('a trace', () => {
   });
 
   it('is begun for so many who ask for it in a second, and the others leave no span anywhere', async () => {
-    const traces = Array.from({ length: 300 }, () => newTrace());
+    const traces = Array.from({ length: 600 }, () => newTrace());
     for (const { traceparent } of traces)
       device.publish('dev/data', JSON.stringify({ value: {} }), { properties: { userProperties: { traceparent } } });
     const told = (traceId: string): unknown =>
