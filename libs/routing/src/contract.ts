@@ -5,7 +5,8 @@ import { partitionOf } from '@orrery/core/messages';
 // instance that holds its lease. Requests go to the partition; deliveries go to the connector instance.
 //
 //   connector ── fifoSubscribe ──▶ dispatcher      SUBACK once it answered
-//   connector ◀── fifo.deliver.<instance> ── dispatcher   unacknowledged messages within `window` and `windowBytes`
+//   connector ◀── fifo.deliver.<instance> ── dispatcher   unacknowledged messages within `window` and `windowBytes`, and
+//                                                         what comes next, up to `ahead`
 //   connector ── fifoAck ──▶ dispatcher            repeated until it answers: the messages leave the FIFO
 //   connector ── fifoHeartbeat ──▶ dispatcher      every second; names the subscriptions it does not know
 //
@@ -13,6 +14,10 @@ import { partitionOf } from '@orrery/core/messages';
 // subscribe again, naming the messages that they hold without acknowledgement, so that these are not delivered twice.
 // A connector that does not take a delivery or falls silent loses its subscriptions, and what they held goes back to
 // its original place.
+//
+// `window` messages at a time would make a subscriber wait for the dispatcher, however busy that is. The only subscriber of
+// a FIFO therefore gets ahead what it will soon have acknowledged so many others for. When it stops acknowledging or another one
+// comes, the dispatcher takes back, in its original place, what the connector has not passed on.
 
 /** The partition of a FIFO, by which its dispatcher is asked. */
 export const fifoPartition = (tenantId: string, fifoName: string, partitions: number): number =>
@@ -29,6 +34,8 @@ export interface FifoSubscription {
   window: number;
   /** Most bytes of their text, unless it is a single message; no bound when absent. */
   windowBytes?: number;
+  /** Most messages beyond the window that the connector keeps until there is room in it. */
+  ahead?: number;
   /** True when a message counts as acknowledged once it is delivered (MQTT QoS 0). */
   autoAck: boolean;
   /** When it subscribes again: sequence numbers that it has and whose acknowledgement has not been answered. */
@@ -89,7 +96,8 @@ export const FIFO_HELLO = 'fifo.hello';
 
 /**
  * Deliveries for a connector instance: a request whose data is an entry (`encodeEntry`) with a `FifoDeliveryHeader`
- * per message, answered with `FifoDeliveryReply` as soon as the messages are taken over.
+ * per message, answered with `FifoDeliveryReply` as soon as the messages are taken over. Or with a `FifoRecallHeader` and no
+ * body, after all that it was delivered.
  */
 export const fifoDeliverSubject = (instance: string): string => `fifo.deliver.${instance}`;
 
@@ -102,9 +110,16 @@ export interface FifoDeliveryHeader {
   traceparent?: string;
 }
 
+/** Asks the connector to forget what it keeps ahead for a subscription. */
+export interface FifoRecallHeader {
+  recall: string;
+}
+
 export interface FifoDeliveryReply {
   /** Subscriptions that no longer exist: what was delivered to them was not taken. */
   gone: string[];
+  /** Of a subscription with a recall: all that it still holds. Everything else that it was delivered is not passed on. */
+  kept?: number[];
 }
 
 // How the SMS connector gets the SMS of action policies: it takes some, hands them to the network, and says that they are

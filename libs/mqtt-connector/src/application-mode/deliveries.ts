@@ -28,6 +28,7 @@ export class Deliveries {
   private readonly early = new Map<FifoConsumer, Delivery[]>();
   private readonly active = new Set<FifoConsumer>();
   private lastId = 0;
+  private pumping = false;
 
   constructor(
     private readonly connection: Connection,
@@ -84,6 +85,9 @@ export class Deliveries {
   }
 
   private pump(): void {
+    // What is acknowledged while it is written brings the next one.
+    if (this.pumping) return;
+    this.pumping = true;
     const most = Math.min(this.limits.receiveMaximum ?? MAX_PACKET_ID, MAX_PACKET_ID);
     let sent = 0;
     for (const delivery of this.queue) {
@@ -96,6 +100,7 @@ export class Deliveries {
       sent++;
     }
     for (const { body } of this.queue.splice(0, sent)) this.queuedBytes -= body.length;
+    this.pumping = false;
   }
 
   private write(delivery: Delivery): void {

@@ -9,6 +9,7 @@ import {
   type FifoDeliveryHeader,
   type FifoDeliveryReply,
   fifoPartition,
+  type FifoRecallHeader,
   fifoSubscribe,
 } from '@orrery/routing/contract';
 import { FifoLane } from './fifo-lane.js';
@@ -17,6 +18,8 @@ import { FifoLane } from './fifo-lane.js';
 const WINDOW = 100;
 /** And their bytes, which are kept here while the client does not read: it gets the rest as it acknowledges. */
 const WINDOW_BYTES = 4 << 20;
+/** Most messages that are kept until the client has room in its window (routing's contract says when). */
+const AHEAD = 1000;
 const RETRY_MS = 250;
 
 /** Takes what a FIFO delivers. */
@@ -36,13 +39,22 @@ export interface FifoConsumer {
   readonly autoAck: boolean;
 }
 
+interface Waiting {
+  body: string;
+  traceparent: string | undefined;
+}
+
 interface Held extends FifoConsumer {
   partition: number;
   receiver: FifoReceiver;
   fifoId?: number;
   /** Delivered, and not known by the dispatcher to be acknowledged. */
   held: Set<number>;
+  /** Of them: what the receiver has, which is a window at most, and what waits for room there, in order. */
+  passedOn: Set<number>;
+  ahead: Map<number, Waiting>;
   renewing?: boolean;
+  passingOn?: boolean;
 }
 
 /** The FIFO subscriptions of this instance, and their dispatchers. The protocol is described in routing's contract. */
@@ -111,6 +123,8 @@ export class FifoConsumers {
       partition: fifoPartition(tenantId, fifoName, this.bus.partitions),
       receiver,
       held: new Set(),
+      passedOn: new Set(),
+      ahead: new Map(),
     };
     this.consumers.set(consumer.id, consumer);
     for (;;)
@@ -139,7 +153,23 @@ export class FifoConsumers {
 
   acknowledge({ id }: FifoConsumer, seq: number): void {
     const consumer = this.consumers.get(id);
-    if (consumer?.held.has(seq)) this.lanes[consumer.partition]!.acknowledge(id, consumer.fifoId!, seq);
+    if (!consumer) return;
+    if (consumer.held.has(seq)) this.lanes[consumer.partition]!.acknowledge(id, consumer.fifoId!, seq);
+    consumer.passedOn.delete(seq);
+    this.passOn(consumer);
+  }
+
+  private passOn(consumer: Held): void {
+    // A receiver may acknowledge at once.
+    if (consumer.passingOn) return;
+    consumer.passingOn = true;
+    for (const [seq, { body, traceparent }] of consumer.ahead) {
+      if (consumer.passedOn.size >= WINDOW) break;
+      consumer.ahead.delete(seq);
+      consumer.passedOn.add(seq);
+      consumer.receiver.deliver(consumer, seq, body, traceparent);
+    }
+    consumer.passingOn = false;
   }
 
   private async ask(consumer: Held, timeoutMs?: number): Promise<void> {
@@ -154,13 +184,18 @@ export class FifoConsumers {
         instance: this.bus.instance,
         window: WINDOW,
         windowBytes: WINDOW_BYTES,
+        ahead: AHEAD,
         autoAck,
         held: [...held],
       },
       { to: String(partition), ...(timeoutMs === undefined ? {} : { timeoutMs }) },
     );
     // A FIFO that was deleted and made anew has other messages.
-    if (consumer.fifoId !== undefined && consumer.fifoId !== fifoId) held.clear();
+    if (consumer.fifoId !== undefined && consumer.fifoId !== fifoId) {
+      held.clear();
+      consumer.passedOn.clear();
+      consumer.ahead.clear();
+    }
     consumer.fifoId = fifoId;
   }
 
@@ -204,19 +239,38 @@ export class FifoConsumers {
 
   private onDelivery(message: Msg): void {
     const gone = new Set<string>();
-    const taken: Array<[Held, number, string, string | undefined]> = [];
-    for (const { header, body } of decodeEntry(message.data)) {
-      const { subscription, seq, quoted, traceparent } = JSON.parse(header) as FifoDeliveryHeader;
+    const taken: Array<[Held, number, Waiting]> = [];
+    let kept: number[] | undefined;
+    for (const item of decodeEntry(message.data)) {
+      const header = JSON.parse(item.header) as FifoDeliveryHeader | FifoRecallHeader;
+      if ('recall' in header) {
+        const consumer = this.consumers.get(header.recall);
+        if (consumer) kept = this.giveBack(consumer);
+        continue;
+      }
+      const { subscription, seq, quoted, traceparent } = header;
       const consumer = this.consumers.get(subscription);
       if (!consumer) gone.add(subscription);
       else if (!consumer.held.has(seq))
-        taken.push([consumer, seq, quoted ? (JSON.parse(body) as string) : body, traceparent]);
+        taken.push([consumer, seq, { body: quoted ? (JSON.parse(item.body) as string) : item.body, traceparent }]);
     }
-    const reply: FifoDeliveryReply = { gone: [...gone] };
+    const reply: FifoDeliveryReply = { gone: [...gone], ...(kept ? { kept } : {}) };
     message.respond(JSON.stringify(reply));
-    for (const [consumer, seq, ...message] of taken) {
-      if (!consumer.autoAck) consumer.held.add(seq);
-      consumer.receiver.deliver(consumer, seq, ...message);
+    for (const [consumer, seq, waiting] of taken)
+      if (consumer.autoAck) consumer.receiver.deliver(consumer, seq, waiting.body, waiting.traceparent);
+      else {
+        consumer.held.add(seq);
+        consumer.ahead.set(seq, waiting);
+        this.passOn(consumer);
+      }
+  }
+
+  /** Forgets what is ahead. @returns what is held, which is more while the dispatcher is being told of it. */
+  private giveBack({ held, ahead, renewing }: Held): number[] {
+    if (!renewing) {
+      for (const seq of ahead.keys()) held.delete(seq);
+      ahead.clear();
     }
+    return [...held];
   }
 }

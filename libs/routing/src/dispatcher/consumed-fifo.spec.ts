@@ -33,6 +33,7 @@ beforeEach(() => {
         delivered.push({ to: subscription, seq, body });
       }
     },
+    () => Promise.resolve(undefined),
     (_, error) => void failures.push(error),
   );
 });

@@ -1,7 +1,9 @@
 import type { FifoSubscription } from '../contract.js';
 import type { FifoWake, QueuedMessage } from '../fifos/queue.js';
 import { type Delivery, deliveryOf, inParts } from './delivery.js';
+import { Pace } from './pace.js';
 import { FRESH_MS, MAX_AHEAD, ReadAhead, type ReadAheadBudget } from './read-ahead.js';
+import { Subscriber } from './subscriber.js';
 
 /** What the queue of a FIFO offers to its dispatcher. */
 export interface QueueReader {
@@ -26,22 +28,6 @@ export interface HeldMessage {
   bytes: number;
 }
 
-/** A subscription and what it holds. */
-export interface Subscriber {
-  readonly id: string;
-  readonly instance: string;
-  readonly autoAck: boolean;
-  /** Bytes of each message. */
-  readonly held: Map<number, number>;
-  heldBytes: number;
-  window: number;
-  windowBytes: number;
-  /** Deliveries begin once the subscription has been answered. */
-  active: boolean;
-  /** When the connector last named it, epoch milliseconds. */
-  heard: number;
-}
-
 /** Most messages of one page, however large the windows are. */
 const MAX_PAGE = 1000;
 /**
@@ -51,8 +37,10 @@ const MAX_PAGE = 1000;
 const LINGER_MS = 4;
 /** What is read ahead lasts so long at the pace of the acknowledgements: a slow subscriber gets little or nothing. */
 const AHEAD_MS = 50;
-/** Acknowledgements come in bursts: in a shorter time they tell no pace. */
-const PACE_MS = 10;
+/** And what its only subscriber gets ahead: with busy cores, a request and its answer take so long. */
+const SENT_AHEAD_MS = 200;
+/** What has been ahead for so long goes back: a TTL that ends meanwhile is noticed so much later. */
+export const UNTAKEN_MS = 500;
 
 /**
  * Hands the messages of one FIFO to its subscribers, in order, round-robin among those with room in their window
@@ -78,18 +66,17 @@ export class ConsumedFifo {
   /** What lost subscribers held, ascending, below the cursor: served before anything newer. */
   private givenBack: number[] = [];
   private acknowledgedWhileReading?: Set<number>;
-  /** Acknowledgements since `pacedFrom`. */
-  private acknowledged = 0;
-  private pacedFrom = 0;
-  /** Acknowledgements a millisecond. */
-  private pace = 0;
+  private readonly pace = new Pace();
   private closed = false;
   private linger?: NodeJS.Timeout;
   private staleness?: NodeJS.Timeout;
+  private taking?: NodeJS.Timeout;
 
   /**
    * @param mayDeliver false while this instance may not, or not yet, deliver.
    * @param deliver passes messages to one connector instance and does not wait.
+   * @param takeBack lets the connector forget what it keeps ahead; answers what the subscription still holds, or nothing when the
+   *   connector is gone.
    * @param failed a read failed: wake the FIFO later.
    */
   constructor(
@@ -98,6 +85,7 @@ export class ConsumedFifo {
     private readonly budget: ReadAheadBudget,
     private readonly mayDeliver: () => boolean,
     private readonly deliver: (fifo: ConsumedFifo, instance: string, deliveries: Delivery[]) => void,
+    private readonly takeBack: (subscriber: Subscriber) => Promise<ReadonlySet<number> | undefined>,
     private readonly failed: (fifo: ConsumedFifo, error: unknown) => void,
   ) {
     this.ahead = new ReadAhead(budget);
@@ -124,17 +112,7 @@ export class ConsumedFifo {
   subscribe(request: Omit<FifoSubscription, 'held'>, held: readonly HeldMessage[]): Subscriber {
     let subscriber = this.subscribers.get(request.subscription);
     if (!subscriber) {
-      subscriber = {
-        id: request.subscription,
-        instance: request.instance,
-        autoAck: request.autoAck,
-        held: new Map(),
-        heldBytes: 0,
-        window: request.window,
-        windowBytes: request.windowBytes ?? Number.POSITIVE_INFINITY,
-        active: false,
-        heard: 0,
-      };
+      subscriber = new Subscriber(request);
       this.subscribers.set(subscriber.id, subscriber);
       this.order.push(subscriber);
     }
@@ -161,17 +139,23 @@ export class ConsumedFifo {
     this.pump();
   }
 
+  /** What subscribers have ahead goes back to its original place. */
+  async recall(): Promise<void> {
+    await Promise.all(
+      this.order.filter(({ beyond }) => beyond > 0).map((each) => (each.recalled ??= this.recallFrom(each))),
+    );
+  }
+
   /** Frees the window of who held these messages. */
   acknowledge(seqs: readonly number[]): void {
-    this.measurePace(seqs.length);
+    this.pace.measure(seqs.length);
     const beyond = new Set<number>();
     for (const seq of seqs) {
       this.acknowledgedWhileReading?.add(seq);
       if (seq > this.cursor) beyond.add(seq);
       const holder = this.holders.get(seq);
       if (!holder) continue;
-      holder.heldBytes -= holder.held.get(seq)!;
-      holder.held.delete(seq);
+      holder.acknowledge(seq);
       this.holders.delete(seq);
     }
     if (beyond.size > 0) this.ahead.remove(beyond);
@@ -206,6 +190,7 @@ export class ConsumedFifo {
     this.closed = true;
     clearTimeout(this.linger);
     clearTimeout(this.staleness);
+    clearTimeout(this.taking);
     this.ahead.clear();
   }
 
@@ -227,31 +212,34 @@ export class ConsumedFifo {
   /** In the windows: messages and their bytes, and whether it is worth a delivery. */
   private room(): { messages: number; bytes: number; enough: boolean } {
     let [messages, bytes, enough] = [0, 0, false];
+    const ahead = this.mayBeAhead();
     for (const subscriber of this.order) {
-      const free = roomOf(subscriber);
+      const free = subscriber.room(ahead);
       messages += free;
-      enough ||= free > 0 && free * 4 >= subscriber.window;
-      if (free > 0) bytes += subscriber.windowBytes - subscriber.heldBytes;
+      enough ||= free > 0 && free * 4 >= subscriber.capacity(ahead);
+      if (free > 0) bytes += subscriber.roomBytes;
     }
     return { messages, bytes, enough };
   }
 
-  // What there is room for comes first, by itself: only what is beyond is bounded by what may be kept in memory.
+  /** Messages beyond its window that a subscriber may have: with others, they would be missing there. */
+  private mayBeAhead(): number {
+    return this.order.length === 1 ? this.pace.within(SENT_AHEAD_MS) : 0;
+  }
+
+  // Only what is beyond the room is bounded by what may be kept in memory.
   private readMore(): void {
     const room = this.room();
-    if (room.messages > 0) {
-      if (this.givenBack.length > 0) void this.reading(() => this.readGivenBack(room.messages, room.bytes));
-      else if (this.more) void this.reading(() => this.readAfter(room.messages, room.bytes));
+    if (this.givenBack.length > 0) {
+      if (room.messages > 0) void this.reading(() => this.readGivenBack(room.messages, room.bytes));
       return;
     }
-    if (!this.more || this.givenBack.length > 0) return;
     const { allowance } = this.ahead;
-    const wanted = allowance === 0 ? 0 : Math.min(Math.round(this.pace * AHEAD_MS), MAX_AHEAD);
-    if (this.ahead.length >= wanted / 2) return;
+    const wanted = allowance === 0 ? 0 : Math.min(this.pace.within(AHEAD_MS), MAX_AHEAD);
+    if (!this.more || (room.messages === 0 && this.ahead.length >= wanted / 2)) return;
     this.budget.take(allowance);
-    void this.reading(() => this.readAfter(wanted - this.ahead.length, allowance)).finally(() =>
-      this.budget.take(-allowance),
-    );
+    const limit = room.messages + Math.max(0, wanted - this.ahead.length);
+    void this.reading(() => this.readAfter(limit, room.bytes + allowance)).finally(() => this.budget.take(-allowance));
   }
 
   /** One page at a time. */
@@ -306,16 +294,6 @@ export class ConsumedFifo {
     this.readTo = this.cursor;
   }
 
-  private measurePace(acknowledged: number): void {
-    this.acknowledged += acknowledged;
-    const now = performance.now();
-    const elapsed = now - this.pacedFrom;
-    if (elapsed < PACE_MS) return;
-    this.pace = this.acknowledged / elapsed;
-    this.acknowledged = 0;
-    this.pacedFrom = now;
-  }
-
   private append(messages: readonly QueuedMessage[], readTo: number): void {
     this.ahead.push(messages, performance.now());
     this.readTo = readTo;
@@ -327,6 +305,32 @@ export class ConsumedFifo {
     delete this.staleness;
     if (this.ahead.stale) this.forgetAhead();
     if (this.ahead.length > 0) this.staleness = setTimeout(() => this.checkStaleness(), FRESH_MS);
+  }
+
+  private watchTaking(): void {
+    if (this.order.some(({ beyond }) => beyond > 0)) this.taking ??= setTimeout(() => this.checkTaking(), UNTAKEN_MS);
+  }
+
+  /** Messages are for those who acknowledge, and for all of them. */
+  private checkTaking(): void {
+    delete this.taking;
+    const untaken = this.order.filter((subscriber) => subscriber.waits()).length > 0;
+    if (untaken) this.pace.stop();
+    if (untaken || this.order.length > 1) void this.recall();
+    this.watchTaking();
+  }
+
+  private async recallFrom(subscriber: Subscriber): Promise<void> {
+    const kept = await this.takeBack(subscriber);
+    delete subscriber.recalled;
+    if (!kept || this.closed || this.subscribers.get(subscriber.id) !== subscriber) return;
+    const back = [...subscriber.held.keys()].filter((seq) => !kept.has(seq));
+    for (const seq of back) {
+      subscriber.release(seq);
+      this.holders.delete(seq);
+    }
+    this.giveBack(back);
+    this.pump();
   }
 
   private handAhead(): void {
@@ -361,18 +365,19 @@ export class ConsumedFifo {
 
   private send(deliveries: ReadonlyMap<string, Delivery[]>): void {
     for (const [instance, list] of deliveries) for (const part of inParts(list)) this.deliver(this, instance, part);
+    this.watchTaking();
   }
 
   private take(subscriber: Subscriber, seq: number, bytes: number): void {
     this.holders.set(seq, subscriber);
-    subscriber.held.set(seq, bytes);
-    subscriber.heldBytes += bytes;
+    subscriber.take(seq, bytes);
   }
 
   private next(): Subscriber | undefined {
+    const ahead = this.mayBeAhead();
     for (let i = 0; i < this.order.length; i++) {
       const subscriber = this.order[this.turn++ % this.order.length]!;
-      if (roomOf(subscriber) > 0) return subscriber;
+      if (subscriber.room(ahead) > 0) return subscriber;
     }
     return undefined;
   }
@@ -385,6 +390,3 @@ export class ConsumedFifo {
     );
   }
 }
-
-const roomOf = ({ active, window, windowBytes, held, heldBytes }: Subscriber): number =>
-  active && heldBytes < windowBytes ? Math.max(0, window - held.size) : 0;

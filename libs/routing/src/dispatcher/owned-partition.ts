@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { RequestError } from '@nats-io/transport-node';
 import { type Bus, serveRpc } from '@orrery/core/bus';
 import type { Database } from '@orrery/core/database';
@@ -11,17 +12,19 @@ import {
   type FifoDeliveryReply,
   fifoDeliverSubject,
   fifoHeartbeat,
+  type FifoRecallHeader,
   fifoSubscribe,
   type FifoSubscription,
   fifoUnsubscribe,
 } from '../contract.js';
 import type { FifoWake } from '../fifos/queue.js';
 import { type WakeMessage, wakeSubject } from '../fifos/wakes.js';
-import { ConsumedFifo, type Subscriber } from './consumed-fifo.js';
+import { ConsumedFifo } from './consumed-fifo.js';
 import type { ConsumerCounts } from './consumer-counts.js';
 import type { Delivery } from './delivery.js';
 import type { QueueStore } from './queue-store.js';
 import type { ReadAheadBudget } from './read-ahead.js';
+import type { Subscriber } from './subscriber.js';
 
 /** Time in which the subscriptions of a previous dispatcher come back and say what they hold. */
 const GRACE_MS = FIFO_HEARTBEAT_MS * 1.5;
@@ -77,7 +80,7 @@ export class OwnedPartition {
           { partition: this.partition, error: String(error) },
           'could not start dispatching; trying again',
         );
-        await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+        await delay(RETRY_MS);
       }
     }
     if (this.closed) return;
@@ -183,6 +186,8 @@ export class OwnedPartition {
       throw missing();
     }
     await this.dropGone(fifo, request.instance);
+    // What others have ahead is for this one too. One that does not answer may be busy.
+    if (fifo.size > 1) await Promise.race([fifo.recall(), delay(PROBE_MS)]);
     // After this turn, in which the answer is sent.
     setImmediate(() => {
       subscriber.active = true;
@@ -221,11 +226,29 @@ export class OwnedPartition {
         const delivery = this.deliver(fifo, instance, deliveries).finally(() => this.deliveries.delete(delivery));
         this.deliveries.add(delivery);
       },
+      (subscriber) => this.takeBack(subscriber),
       (fifo, error) => {
         this.parts.bus.logger.warn({ fifo: id, error: String(error) }, 'could not read a FIFO; trying again');
         setTimeout(() => fifo.wake(), RETRY_MS);
       },
     );
+  }
+
+  private async takeBack({ id, instance }: Subscriber): Promise<ReadonlySet<number> | undefined> {
+    const header: FifoRecallHeader = { recall: id };
+    try {
+      const reply = await this.parts.bus.connection.request(
+        fifoDeliverSubject(instance),
+        encodeEntry([{ header: JSON.stringify(header), body: '' }]),
+        { timeout: FIFO_SILENCE_MS },
+      );
+      const { kept } = reply.json<FifoDeliveryReply>();
+      if (kept) return new Set(kept);
+    } catch (error) {
+      this.parts.bus.logger.debug({ instance, error: String(error) }, 'a connector did not answer a recall');
+    }
+    void this.drop(id);
+    return undefined;
   }
 
   private async unsubscribe(subscriptions: string[]): Promise<Record<string, never>> {

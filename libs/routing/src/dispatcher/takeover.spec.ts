@@ -173,6 +173,26 @@ describe('several routing instances', () => {
     expect(connector.texts(subscription).map((text) => parseInt(text))).toEqual([1, 2, 3, 4, 5]);
   });
 
+  it('MQA-008 give back what a connector had ahead of its window that is gone', async () => {
+    const total = 3000;
+    await api.post(FIFOS, { name: 'f' });
+    await Promise.all(Array.from({ length: total }, (_, i) => publish('f', String(i + 1))));
+    const lost = await connector.subscribe(TENANT, 'f', { window: 20, ahead: 500 });
+    await eventually(() => connector.texts(lost).length > total / 3);
+    connector.pause(lost);
+    const left = await eventually(async () => {
+      const { messages } = (await api.get<{ messages: number }>(`${FIFOS}/f`)).body;
+      return connector.held(lost) > 20 && messages === total - connector.texts(lost).length + connector.held(lost)
+        ? messages
+        : undefined;
+    });
+    connector.vanish();
+    connector = new FifoConnector(bus);
+    const next = await connector.subscribe(TENANT, 'f');
+    await eventually(() => connector.texts(next).length === left);
+    expect(connector.texts(next)).toEqual(Array.from({ length: left }, (_, i) => String(total - left + i + 1)));
+  });
+
   it('forget consumers that did not come back after a restart', async () => {
     await api.post(FIFOS, { name: 'zero', messageTtl: 0 });
     const zero = await connector.subscribe(TENANT, 'zero', { prompt: false, window: 1 });

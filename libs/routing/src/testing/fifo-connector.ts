@@ -11,6 +11,7 @@ import {
   fifoDeliverSubject,
   fifoHeartbeat,
   fifoPartition,
+  type FifoRecallHeader,
   fifoSubscribe,
   fifoUnsubscribe,
 } from '../contract.js';
@@ -22,6 +23,7 @@ interface Subscribed {
   fifoId?: number;
   window: number;
   windowBytes?: number;
+  ahead: number;
   autoAck: boolean;
   /** Acknowledges what comes by itself. */
   prompt: boolean;
@@ -58,9 +60,10 @@ export class FifoConnector {
     {
       window = 100,
       windowBytes,
+      ahead = 0,
       autoAck = false,
       prompt = true,
-    }: { window?: number; windowBytes?: number; autoAck?: boolean; prompt?: boolean } = {},
+    }: { window?: number; windowBytes?: number; ahead?: number; autoAck?: boolean; prompt?: boolean } = {},
   ): Promise<string> {
     const subscribed: Subscribed = {
       id: randomUUID(),
@@ -68,6 +71,7 @@ export class FifoConnector {
       fifoName,
       window,
       ...(windowBytes === undefined ? {} : { windowBytes }),
+      ahead,
       autoAck,
       prompt,
       held: new Set(),
@@ -105,6 +109,16 @@ export class FifoConnector {
     await this.remove(subscribed, seqs);
   }
 
+  /** Acknowledges no longer by itself. */
+  pause(id: string): void {
+    this.subscriptions.get(id)!.prompt = false;
+  }
+
+  /** How many messages a subscription has and has not acknowledged. */
+  held(id: string): number {
+    return this.subscriptions.get(id)!.held.size;
+  }
+
   /** Falls silent without a word, as a process that is killed. */
   vanish(): void {
     for (const stop of this.stops) stop();
@@ -114,7 +128,10 @@ export class FifoConnector {
     const gone = new Set<string>();
     const acks = new Map<Subscribed, number[]>();
     for (const item of decodeEntry(data)) {
-      const { subscription, seq, quoted } = JSON.parse(item.header) as FifoDeliveryHeader;
+      const header = JSON.parse(item.header) as FifoDeliveryHeader | FifoRecallHeader;
+      // Whatever comes is with the client at once.
+      if ('recall' in header) return { gone: [], kept: [...(this.subscriptions.get(header.recall)?.held ?? [])] };
+      const { subscription, seq, quoted } = header;
       const subscribed = this.subscriptions.get(subscription);
       if (!subscribed) {
         gone.add(subscription);
@@ -139,7 +156,7 @@ export class FifoConnector {
   }
 
   private async ask(subscribed: Subscribed): Promise<void> {
-    const { id, tenantId, fifoName, window, windowBytes, autoAck, held } = subscribed;
+    const { id, tenantId, fifoName, window, windowBytes, ahead, autoAck, held } = subscribed;
     const { fifoId } = await this.call(
       fifoSubscribe,
       {
@@ -149,6 +166,7 @@ export class FifoConnector {
         instance: this.instance,
         window,
         ...(windowBytes === undefined ? {} : { windowBytes }),
+        ahead,
         autoAck,
         held: [...held],
       },
