@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, readdir, rename, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, realpath, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { cacheFolder } from './cache.mjs';
@@ -40,13 +40,14 @@ export async function version8(dataDir, env, brief) {
   if (env['ORRERY_ELASTICSEARCH_VERSION'] !== '8' && !existsSync(place))
     throw new Error(`${SERVER.version} is not here yet, ORRERY_ELASTICSEARCH_VERSION=8 fetches it (900 MB)`);
   const home = await fetchedOnce(place, env, fetchServer);
+  await mkdir(dataDir, { recursive: true });
   const folder = join(dataDir, 'elasticsearch');
   const temporary = join(folder, 'tmp');
   const bridge = join(home, 'lib', 'entitlement-bridge');
   const user = await unprivilegedUser({
     title: 'Elasticsearch',
     folder,
-    paths: [dataDir, SOURCES, home],
+    paths: [dataDir, SOURCES, home, dirname(await realpath(java.command))],
     stopSignal: 'SIGTERM',
     variable: 'ELASTICSEARCH_URL',
   });
@@ -141,6 +142,9 @@ async function fetchedOnce(folder, env, fetchInto) {
   const held = await turn(folder, env);
   try {
     if (existsSync(folder)) return folder;
+    // Of somebody who was stopped meanwhile.
+    for (const name of await readdir(dirname(folder)))
+      if (name.startsWith(`${basename(folder)}-`)) await rm(join(dirname(folder), name), { recursive: true });
     const made = await mkdtemp(`${folder}-`);
     try {
       await rename(await fetchInto(made, env), folder);
