@@ -1,7 +1,5 @@
-import { callRpc } from '@orrery/core/bus';
 import { JourneyAnswers } from '@orrery/core/journey';
 import type { Service } from '@orrery/core/service';
-import { longestKept } from '@orrery/identity/contract';
 import { SERVICE } from './contract.js';
 import { elasticsearchClient } from './elasticsearch/client.js';
 import { ElasticsearchEngine } from './elasticsearch/elasticsearch-engine.js';
@@ -12,6 +10,7 @@ import { journeySteps } from './indexing/journey.js';
 import { messagesReader } from './indexing/messages.reader.js';
 import { measured } from './metrics.js';
 import { migrations } from './migrations.js';
+import { removeExpired } from './retention.js';
 import { Reindexer } from './reindexing/reindexer.js';
 import { ReindexingController } from './reindexing/reindexing.controller.js';
 import { ReindexingService } from './reindexing/reindexing.service.js';
@@ -74,9 +73,7 @@ export const search: Service = {
                     everyMs: DAY_MS / 4,
                     run: async () => {
                       await engine.prepare?.();
-                      const { days } = await callRpc(bus, longestKept, { limit: 'searchDays' });
-                      if (days !== null)
-                        await engine.expire(new Date(Math.max(0, Date.now() - days * DAY_MS)).toISOString());
+                      await removeExpired(bus, engine);
                     },
                   });
                   await reader.start();

@@ -1,4 +1,4 @@
-import { type Bus, callRpc } from '@orrery/core/bus';
+import { type Bus, callRpc, RpcUnavailableError } from '@orrery/core/bus';
 import type { Database } from '@orrery/core/database';
 import { longestKept } from '@orrery/identity/contract';
 
@@ -24,11 +24,14 @@ export async function ensurePartitions(database: Database, now = new Date()): Pr
 
 /**
  * Drops the months of which every message is older than any tenant's offer keeps it.
- * @returns the dropped partitions.
- * @throws RpcUnavailableError when identity can't be asked.
+ * @returns the dropped partitions: none while identity can't be asked.
  */
 export async function dropExpiredPartitions(bus: Bus, database: Database, now = Date.now()): Promise<string[]> {
-  const { days } = await callRpc(bus, longestKept, { limit: 'dataDays' });
+  const { days } = await callRpc(bus, longestKept, { limit: 'dataDays' }).catch((error: unknown) => {
+    // Nothing is lost: identity is asked again at the next time.
+    if (error instanceof RpcUnavailableError) return { days: null };
+    throw error;
+  });
   if (days === null) return [];
   const oldest = new Date(Math.max(0, now - days * DAY_MS));
   const partitions = await database.query<{ name: string }>(
