@@ -54,7 +54,7 @@ export class DateFormat {
     return layouts.every((layout) => layout !== undefined) ? new DateFormat(layouts as Layout[]) : undefined;
   }
 
-  /** Milliseconds. With roundUp, what is not written is as late as it can be. Undefined when the text is no date. */
+  /** Milliseconds. With roundUp, a time that is not written is the end of the day. Undefined when the text is no date. */
   parse(text: string, zone: string, roundUp: boolean): number | undefined {
     for (const layout of this.tried) {
       const result = parseLayout(layout, text, zone, roundUp);
@@ -66,7 +66,7 @@ export class DateFormat {
   print(milliseconds: number, zone: string): string {
     const layout = this.tried[0]!;
     if (layout.kind === 'epoch_millis') return String(milliseconds);
-    if (layout.kind === 'epoch_second') return String(Math.floor(milliseconds / 1000));
+    if (layout.kind === 'epoch_second') return String(milliseconds / 1000);
     if (layout.kind === 'optional' && zone === 'UTC' && milliseconds >= 0 && milliseconds < YEAR_10000)
       return new Date(milliseconds).toISOString();
     const date = zoned(milliseconds, zone);
@@ -82,10 +82,21 @@ export class DateFormat {
   }
 }
 
-const printZone = (date: Temporal.ZonedDateTime): string => (date.offsetNanoseconds === 0 ? 'Z' : date.offset);
+// Hours and minutes: those before there were time zones had seconds too.
+const printZone = (date: Temporal.ZonedDateTime): string =>
+  date.offsetNanoseconds === 0 ? 'Z' : date.offset.slice(0, 6);
 
 export const zoned = (milliseconds: number, zone: string): Temporal.ZonedDateTime =>
   Temporal.Instant.fromEpochMilliseconds(milliseconds).toZonedDateTimeISO(zone);
+
+/** A format whose names are replaced by the letters that they stand for. */
+export const lettersOf = (format: string): string =>
+  format
+    .split('||')
+    .map((each) => named(each.trim()) ?? each)
+    .join('||');
+
+const named = (format: string): string | undefined => (Object.hasOwn(NAMED, format) ? NAMED[format] : undefined);
 
 /** Name of a time zone as Temporal and PostgreSQL take it; undefined when there is none of this name. */
 export function timeZone(name: string): string | undefined {
@@ -101,7 +112,7 @@ export function timeZone(name: string): string | undefined {
 function layoutOf(format: string): Layout | undefined {
   if (OPTIONAL.includes(format)) return { kind: 'optional', tokens: [] };
   if (format === 'epoch_millis' || format === 'epoch_second') return { kind: format, tokens: [] };
-  const pattern = (Object.hasOwn(NAMED, format) ? NAMED[format] : undefined) ?? format;
+  const pattern = named(format) ?? format;
   if (pattern.length > 100) return undefined;
   // Runs of one letter, quoted text, any other single character; plain text is kept behind a "'".
   const tokens = (pattern.match(/([a-zA-Z])\1*|'[^']*'|[^a-zA-Z']/g) ?? []).map((token) =>
@@ -148,10 +159,9 @@ function instant(parts: Partial<Record<Part, number>>, zone: string, roundUp: bo
   const name = timeZone(/^[+-]\d{4}$/.test(zone) ? `${zone.slice(0, 3)}:${zone.slice(3)}` : zone);
   if (name === undefined) return undefined;
   try {
-    const late = { month: 12, hour: 23, minute: 59, second: 59, millisecond: 999 };
-    const year = parts.year ?? 1970;
-    const month = parts.month ?? (roundUp ? late.month : 1);
-    const day = parts.day ?? (roundUp ? new Temporal.PlainYearMonth(year, month).daysInMonth : 1);
+    // As Elasticsearch: of a month or a year, it is the end of the first day.
+    const late = { hour: 23, minute: 59, second: 59, millisecond: 999 };
+    const { year = 1970, month = 1, day = 1 } = parts;
     const time = (part: 'hour' | 'minute' | 'second' | 'millisecond'): number =>
       parts[part] ?? (roundUp ? late[part] : 0);
     return new Temporal.PlainDateTime(
@@ -187,7 +197,7 @@ export const mathSteps = (text: string): number => text.match(STEP)?.length ?? 0
 
 /**
  * A date of a query: milliseconds, a text of the format, `now`, or one of these two followed by date math (`now-1d/d`,
- * `2017-01-01||+1M/d`). With roundUp, rounding and what is not written go to the last millisecond.
+ * `2017-01-01||+1M/d`). With roundUp, rounding and a time that is not written go to the last millisecond.
  * Undefined when it is no date.
  */
 export function parseDate(
@@ -202,7 +212,7 @@ export function parseDate(
   } else {
     const bar = text.indexOf('||');
     math = bar < 0 ? '' : text.slice(bar + 2);
-    anchor = options.format.parse(bar < 0 ? text : text.slice(0, bar), options.zone, options.roundUp && math === '');
+    anchor = options.format.parse(bar < 0 ? text : text.slice(0, bar), options.zone, options.roundUp && bar < 0);
   }
   if (anchor === undefined || math.length > 200 || !MATH.test(math)) return undefined;
   try {

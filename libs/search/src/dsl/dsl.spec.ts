@@ -231,7 +231,7 @@ describe('the DSL of searches', () => {
     });
     expect(range({ gt: '2017-07-27', lte: '2017-07' })).toEqual({
       gt: '2017-07-27T23:59:59.999Z',
-      lte: '2017-07-31T23:59:59.999Z',
+      lte: '2017-07-01T23:59:59.999Z',
     });
     expect(range({ gte: 'now-1d/d', lt: 'now/h' })).toEqual({
       gte: '2026-03-09T00:00:00.000Z',

@@ -31,8 +31,11 @@ function checked(path: string, lat: number, lon: number): Point {
   return { lat, lon };
 }
 
+/** Of the cell of a geohash, what is meant by it. */
+type Corner = 'bottom_left' | 'bottom_right' | 'top_left' | 'top_right';
+
 /** `{ lat, lon }`, `[lon, lat]`, `"lat,lon"` or a geohash. */
-export function pointAt(path: string, value: unknown): Point {
+export function pointAt(path: string, value: unknown, corner: Corner = 'bottom_left'): Point {
   if (Array.isArray(value)) {
     if (value.length < 2 || value.length > 3) throw refuse(path, '[longitude, latitude]');
     return checked(path, numberAt(at(path, 1), value[1]), numberAt(at(path, 0), value[0]));
@@ -41,8 +44,8 @@ export function pointAt(path: string, value: unknown): Point {
     const pair = /^\s*(-?\d+(?:\.\d+)?)\s*,\s*(-?\d+(?:\.\d+)?)\s*$/.exec(value);
     if (pair) return checked(path, Number(pair[1]), Number(pair[2]));
     if (!/^[0-9b-hjkmnp-z]{1,12}$/.test(value)) throw refuse(path, '"latitude,longitude" or a geohash');
-    const { latitude, longitude } = ngeohash.decode(value);
-    return { lat: latitude, lon: longitude };
+    const [south, west, north, east] = ngeohash.decode_bbox(value);
+    return { lat: corner.startsWith('top') ? north : south, lon: corner.endsWith('right') ? east : west };
   }
   if (typeof value !== 'object' || value === null)
     throw refuse(path, 'a point: { lat, lon }, "lat,lon", [lon, lat] or a geohash');
@@ -112,12 +115,12 @@ export function parseGeoBox(reading: Reading, path: string, value: unknown): Que
   ]);
   let edges: { top: number; left: number; bottom: number; right: number };
   if (box['top_left'] !== undefined) {
-    const topLeft = pointAt(at(where, 'top_left'), box['top_left']);
-    const bottomRight = pointAt(at(where, 'bottom_right'), box['bottom_right']);
+    const topLeft = pointAt(at(where, 'top_left'), box['top_left'], 'top_left');
+    const bottomRight = pointAt(at(where, 'bottom_right'), box['bottom_right'], 'bottom_right');
     edges = { top: topLeft.lat, left: topLeft.lon, bottom: bottomRight.lat, right: bottomRight.lon };
   } else if (box['top_right'] !== undefined) {
-    const topRight = pointAt(at(where, 'top_right'), box['top_right']);
-    const bottomLeft = pointAt(at(where, 'bottom_left'), box['bottom_left']);
+    const topRight = pointAt(at(where, 'top_right'), box['top_right'], 'top_right');
+    const bottomLeft = pointAt(at(where, 'bottom_left'), box['bottom_left'], 'bottom_left');
     edges = { top: topRight.lat, left: bottomLeft.lon, bottom: bottomLeft.lat, right: topRight.lon };
   } else {
     const topLeft = checked(where, numberAt(at(where, 'top'), box['top']), numberAt(at(where, 'left'), box['left']));
@@ -128,7 +131,8 @@ export function parseGeoBox(reading: Reading, path: string, value: unknown): Que
     );
     edges = { top: topLeft.lat, left: topLeft.lon, bottom: other.lat, right: other.lon };
   }
-  if (edges.top < edges.bottom) throw refuse(where, 'a top that is not below the bottom');
+  if (edges.top <= edges.bottom) throw refuse(where, 'a top that is above the bottom');
+  if (edges.left === edges.right) throw refuse(where, 'a left that is not the right');
   return { kind: 'geoBox', field, ...edges };
 }
 

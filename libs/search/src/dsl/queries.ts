@@ -105,14 +105,20 @@ function parseBool(reading: Reading, path: string, value: unknown, depth: number
   };
 }
 
+/** As Lucene: where nothing else has to hold, one of `should` has, and without any there is nothing to count. */
 function minimum(path: string, value: unknown, shoulds: number, alone: boolean): number {
-  if (value === undefined) return alone && shoulds > 0 ? 1 : 0;
+  const wanted = value === undefined ? 0 : minimumOf(path, value, shoulds);
+  return alone ? Math.min(Math.max(1, wanted), shoulds === 0 ? 0 : Infinity) : wanted;
+}
+
+function minimumOf(path: string, value: unknown, shoulds: number): number {
   const percentage = typeof value === 'string' ? /^(-?\d{1,3})%$/.exec(value)?.[1] : undefined;
   const wanted =
     percentage === undefined
       ? integerAt(path, value, -MAX_TERMS, MAX_TERMS)
       : Math.trunc((shoulds * Number(percentage)) / 100);
-  return Math.max(0, wanted < 0 ? shoulds + wanted : wanted);
+  // A part that is none is still one to leave out.
+  return Math.max(0, wanted < 0 || Object.is(wanted, -0) ? shoulds + wanted : wanted);
 }
 
 /** Of Elasticsearch 1: a query and a filter that both hold. The manual's samples on v0 still write it (17.4.3.2.1). */

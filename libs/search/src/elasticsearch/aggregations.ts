@@ -1,6 +1,15 @@
-import type { Aggregation, AggregationNode, BucketOrder, BucketPath, Field, Sort } from '../dsl/index.js';
+import {
+  type Aggregation,
+  type AggregationNode,
+  type BucketOrder,
+  type BucketPath,
+  type Field,
+  lettersOf,
+  type Scalar,
+  type Sort,
+} from '../dsl/index.js';
 import type { TenantFields } from '../fields/index.js';
-import { indexField, SOURCE } from './mapping.js';
+import { indexField, SOURCE, TENANT } from './mapping.js';
 import { type Clause, isoDate, translateQuery } from './queries.js';
 import { selector } from './selector.js';
 
@@ -24,6 +33,9 @@ export function translateAggregations(nodes: readonly AggregationNode[], fields:
     ]),
   );
 }
+
+/** Inside of the one bucket of documents of the tenant. */
+export const BOUNDS = 'bounds';
 
 /** No hit has a score, and documents have no order of their own over several indices. */
 export const isAnyOrder = ({ field }: Sort): boolean => field.name === '_doc' || field.name === '_score';
@@ -72,7 +84,7 @@ function translate(
           order: orders(order, children),
           ...given('include', include),
           ...given('exclude', exclude),
-          ...given('missing', missing),
+          ...absent(field, missing),
         },
       };
     }
@@ -82,10 +94,10 @@ function translate(
     case 'max':
     case 'sum':
       return {
-        [aggregation.kind]: {
+        [isExtreme(aggregation.kind) ? 'stats' : aggregation.kind]: {
           field: name(aggregation.field),
-          ...given('missing', aggregation.missing),
-          ...given('format', aggregation.format),
+          ...absent(aggregation.field, aggregation.missing),
+          ...given('format', patternOf(aggregation.format)),
         },
       };
     case 'extended_stats':
@@ -93,18 +105,18 @@ function translate(
         extended_stats: {
           field: name(aggregation.field),
           sigma: aggregation.sigma,
-          ...given('missing', aggregation.missing),
+          ...absent(aggregation.field, aggregation.missing),
         },
       };
     case 'value_count':
-      return { value_count: { field: name(aggregation.field), ...given('missing', aggregation.missing) } };
+      return { value_count: { field: name(aggregation.field), ...absent(aggregation.field, aggregation.missing) } };
     case 'cardinality':
       return {
         cardinality: {
           field: name(aggregation.field),
           // The most that it counts exactly.
           precision_threshold: 40_000,
-          ...given('missing', aggregation.missing),
+          ...absent(aggregation.field, aggregation.missing),
         },
       };
     case 'percentiles':
@@ -113,7 +125,7 @@ function translate(
           field: name(aggregation.field),
           percents: aggregation.percents,
           keyed: aggregation.keyed,
-          ...given('missing', aggregation.missing),
+          ...absent(aggregation.field, aggregation.missing),
         },
       };
     case 'histogram': {
@@ -122,12 +134,12 @@ function translate(
         histogram: {
           field: name(field),
           interval,
-          offset: ((offset % interval) + interval) % interval,
+          offset,
           min_doc_count: minDocCount,
           keyed,
           order: orders(order, children),
           ...given('extended_bounds', extendedBounds),
-          ...given('missing', missing),
+          ...absent(field, missing),
         },
       };
     }
@@ -143,7 +155,7 @@ function translate(
           time_zone: timeZone,
           order: orders(order, children),
           ...given('extended_bounds', extendedBounds),
-          ...given('format', format),
+          ...given('format', patternOf(format)),
         },
       };
     }
@@ -162,7 +174,7 @@ function translate(
           keyed: aggregation.keyed,
           time_zone: aggregation.timeZone,
           // The first one prints the keys, the other one reads the bounds.
-          ...given('format', aggregation.format && `${aggregation.format}||strict_date_optional_time`),
+          ...given('format', aggregation.format && `${patternOf(aggregation.format)}||strict_date_optional_time`),
         },
       };
     case 'filter':
@@ -200,7 +212,11 @@ function translate(
         },
       };
     case 'geo_bounds':
-      return { geo_bounds: { field: name(aggregation.field), wrap_longitude: false } };
+      // In a bucket without documents, version 7.10 fails: then there is none of these terms.
+      return {
+        terms: { field: TENANT, size: 1 },
+        aggs: { [BOUNDS]: { geo_bounds: { field: name(aggregation.field), wrap_longitude: false } } },
+      };
     case 'geo_centroid':
       return { geo_centroid: { field: name(aggregation.field) } };
     case 'bucket_selector':
@@ -229,8 +245,29 @@ function translate(
   }
 }
 
+/** Without names that stand for letters: some of them are printed in UTC, whatever the time zone. */
+const patternOf = (format: string | undefined): string | undefined => format && lettersOf(format);
+
+const VALUE_TYPES = { number: 'double', boolean: 'boolean', string: 'string', date: 'date', geo: 'string' } as const;
+
+/** Default of a field. With its type: in the index of a month that does not have the field, it would have one of its own. */
+function absent({ type }: Field, missing: Scalar | undefined): Clause {
+  if (missing === undefined) return {};
+  if (type === undefined) return { missing };
+  return { missing: type === 'boolean' ? Boolean(missing) : missing, value_type: VALUE_TYPES[type] };
+}
+
+/**
+ * These two are asked for as stats: version 7.10 ends the whole search in an index that does not know their field, where
+ * they are inside of other aggregations, and answers without its documents.
+ */
+export const isExtreme = (kind: string): kind is 'min' | 'max' => kind === 'min' || kind === 'max';
+
+/** Unlike pipelines, orders name the number of documents of an aggregation as one of its metrics. */
 const orders = (order: readonly BucketOrder[], children: readonly AggregationNode[]): Clause[] =>
-  order.map(({ path, descending }) => ({ [bucketPath(path, children)]: descending ? 'desc' : 'asc' }));
+  order.map(({ path, descending }) => ({
+    [bucketPath(path, children).replace('>_count', '.doc_count')]: descending ? 'desc' : 'asc',
+  }));
 
 /** As Elasticsearch writes it: `a0>a1.max`, `a2[95.0]`, `_count`. */
 function bucketPath({ aggregations, metric }: BucketPath, nodes: readonly AggregationNode[]): string {
@@ -246,6 +283,8 @@ function bucketPath({ aggregations, metric }: BucketPath, nodes: readonly Aggreg
   }
   const path = steps.join('>');
   if (metric === '_count') return `${path}>_count`;
+  const kind = last?.aggregation.kind ?? '';
+  if (isExtreme(kind)) return `${path}.${kind}`;
   if (metric === 'value') return path;
-  return last?.aggregation.kind === 'percentiles' ? `${path}[${metric}]` : `${path}.${metric}`;
+  return kind === 'percentiles' ? `${path}[${metric}]` : `${path}.${metric}`;
 }

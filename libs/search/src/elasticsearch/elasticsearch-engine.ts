@@ -13,6 +13,7 @@ import {
 import { answersOf, hitOf, type RawHit } from './answers.js';
 import { isAnyOrder, sortHits, translateAggregations, translateSort } from './aggregations.js';
 import { requestAtMost, TooLargeError } from './client.js';
+import { extremesOf, openHistograms, tooManyEmpty } from './empty-buckets.js';
 import { type BulkDocument, IndexMissingError, writeBulk } from './bulk.js';
 import { documentId, indexBody, indexedDocument, indexOf, SOURCE, TENANT, writeAlias } from './mapping.js';
 import { tenantQuery } from './queries.js';
@@ -115,6 +116,7 @@ export class ElasticsearchEngine implements SearchEngine {
     const { client, index, registry } = this.options;
     const fields = await registry.of(tenantId);
     const { query, aggregations, size, from, sort, searchAfter, source, trackTotalHits } = request;
+    await this.refuseEndless(tenantId, request, fields);
     const body = {
       query: tenantQuery(tenantId, query, fields),
       size,
@@ -148,6 +150,26 @@ export class ElasticsearchEngine implements SearchEngine {
       hits: { total, hits: hits.map((hit) => hitOf(hit, source, sort)) },
       ...(aggregations.length > 0 ? { aggregations: answersOf(aggregations, answer.aggregations ?? {}) } : {}),
     };
+  }
+
+  private async refuseEndless(tenantId: string, request: SearchRequest, fields: TenantFields): Promise<void> {
+    const histograms = openHistograms(request.aggregations);
+    if (histograms.length === 0) return;
+    const { client, index } = this.options;
+    const header = { ignore_unavailable: true, allow_no_indices: true };
+    const { responses } = await this.ask<{ responses: Array<{ hits?: { hits: Array<{ sort: unknown[] }> } }> }>(() =>
+      client.transport.request({
+        method: 'POST',
+        path: `/${index}-*/_msearch`,
+        bulkBody: extremesOf(histograms, tenantQuery(tenantId, request.query, fields), fields)
+          .flatMap((body) => [header, body])
+          .map((line) => `${JSON.stringify(line)}\n`)
+          .join(''),
+      }),
+    );
+    // One that fails does so again in the search itself, which says why.
+    const extremes = responses.map(({ hits }) => hits?.hits[0]?.sort[0]);
+    if (tooManyEmpty(histograms, extremes)) throw tooManyBuckets();
   }
 
   async count(tenantId: string, from?: string, to?: string): Promise<number> {
@@ -232,11 +254,7 @@ export class ElasticsearchEngine implements SearchEngine {
     } catch (error) {
       if (error instanceof TooLargeError) throw tooLarge(this.maxAnswer);
       const text = error instanceof errors.ResponseError ? JSON.stringify(error.body) : '';
-      if (text.includes('too_many_buckets'))
-        throw invalidParameter(
-          'aggs',
-          'aggregations that make fewer buckets, as with a smaller size or a longer interval',
-        );
+      if (text.includes('too_many_buckets')) throw tooManyBuckets();
       this.options.logger.warn({ error: String(error), answer: text.slice(0, 2000) }, 'Elasticsearch refused a search');
       if (error instanceof errors.ResponseError && error.statusCode === 400)
         throw invalidParameter('body', 'a search that Elasticsearch can answer; this combination of clauses is none');
@@ -263,11 +281,16 @@ function order(
   return { sort: translateSort(sorts, fields), search_after: values };
 }
 
-/** What is missing sorts as if it was endless, strings as null. */
+/** What is missing sorts as if it was endless, strings as null. Of truth there is no text for it, but a number. */
 function afterValue({ field, missingFirst, descending }: Sort, value: Scalar | null): Scalar | null {
   if (value !== null || field.type === 'string') return value;
-  return missingFirst === descending ? 'Infinity' : '-Infinity';
+  const last = missingFirst === descending;
+  if (field.type === 'boolean') return last ? 1e21 : -1e21;
+  return last ? 'Infinity' : '-Infinity';
 }
+
+const tooManyBuckets = (): ApiError =>
+  invalidParameter('aggs', 'aggregations that make fewer buckets, as with a smaller size or a longer interval');
 
 const tooLong = (): ApiError =>
   new ApiError('SERVICE_UNAVAILABLE', {

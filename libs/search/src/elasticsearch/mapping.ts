@@ -94,6 +94,7 @@ const isSearchable = (text: unknown): text is string => typeof text === 'string'
 
 /** Those of every message, where they are in it, and their names in the indices: looked up for each document. */
 const MESSAGE_VALUES = Object.entries(MESSAGE_FIELDS).map(([name, type]) => ({
+  name,
   type,
   path: name.split('.'),
   field: messageField(name),
@@ -102,12 +103,14 @@ const MESSAGE_VALUES = Object.entries(MESSAGE_FIELDS).map(([name, type]) => ({
 /** A document as it is written. */
 export function indexedDocument(message: IndexedDocument, fields: TenantFields): Record<string, unknown> {
   const { tenantId, source } = message;
-  const { leaves, objects } = leavesOf(message);
+  const { leaves } = leavesOf(message);
+  const objects = new Set<string>();
   const document: Record<string, unknown> = { [TENANT]: tenantId, [SOURCE]: sourceText(message) };
   const texts: string[] = [];
-  for (const { type, path, field } of MESSAGE_VALUES) {
+  for (const { name, type, path, field } of MESSAGE_VALUES) {
     const value = type === 'geo' ? placeOf(source) : valueAt(source, path);
     if (value === undefined || value === null) continue;
+    addParents(objects, name);
     if (type === 'string' && Array.isArray(value)) {
       const kept = value.filter(isSearchable);
       document[field] = kept;
@@ -121,12 +124,24 @@ export function indexedDocument(message: IndexedDocument, fields: TenantFields):
   for (const [name, { type, values }] of leaves) {
     const kept = type === 'string' ? values.filter(isSearchable) : values;
     const field = indexField(fields, { name });
-    if (field !== NO_FIELD && kept.length > 0) document[field] = kept.length === 1 ? kept[0] : kept;
+    if (field !== NO_FIELD && kept.length > 0) {
+      document[field] = kept.length === 1 ? kept[0] : kept;
+      addParents(objects, name);
+    }
     if (type === 'string') for (const text of kept) texts.push(text as string);
   }
-  document[OBJECTS] = [...objects, ...(source['location'] ? ['location'] : [])];
+  document[OBJECTS] = [...objects];
   document[ALL_WORDS] = texts;
   return document;
+}
+
+/** The names that a field's begins with, as those of objects: also where a member has a name with dots. */
+function addParents(objects: Set<string>, name: string): void {
+  for (let end = name.lastIndexOf('.'); end > 0; end = name.lastIndexOf('.', end - 1)) {
+    const parent = name.slice(0, end);
+    if (objects.has(parent)) return;
+    objects.add(parent);
+  }
 }
 
 function placeOf(source: Readonly<Record<string, unknown>>): unknown {

@@ -79,7 +79,17 @@ const anyCase = (wanted: boolean): Clause => (wanted ? { case_insensitive: true 
 
 function bounds(given: Bounds, type: FieldType | undefined): Clause {
   if (type !== 'date') return { ...given };
-  return Object.fromEntries(Object.entries(given).map(([name, value]) => [name, isoDate(Number(value))]));
+  return Object.fromEntries(
+    Object.entries(given).map(([name, value]) => [boundOf(name, Number(value)), isoDate(Number(value))]),
+  );
+}
+
+/** Beyond the first and the last date, these two are all that is meant, or nothing of it. */
+function boundOf(name: string, milliseconds: number): string {
+  const least = name.startsWith('g');
+  if (milliseconds > LAST) return least ? 'gt' : 'lte';
+  if (milliseconds < FIRST) return least ? 'gte' : 'lt';
+  return name;
 }
 
 /** Milliseconds before 1970 are no dates to some versions, and years of five digits to none. */

@@ -2,6 +2,7 @@ import {
   type Aggregation,
   type AggregationNode,
   type BucketOrder,
+  type BucketPath,
   evaluate,
   type Expression,
   MAX_BUCKETS,
@@ -25,6 +26,8 @@ interface Rendered {
   key: Key;
   bucket: Bucket;
   body: Json;
+  /** Among keyed buckets. */
+  name: string;
 }
 
 /** What an answer may take, in microseconds or so: it is written in one go, and the process is everybody's. */
@@ -60,12 +63,20 @@ export class Answer {
     return answer;
   }
 
-  private one(node: AggregationNode, key: Key, bucket: Bucket, steps: readonly BucketStep[], head: Json): Rendered {
+  private one(
+    node: AggregationNode,
+    key: Key,
+    bucket: Bucket,
+    steps: readonly BucketStep[],
+    head: Json,
+    name = '',
+  ): Rendered {
     if (++this.buckets > MAX_BUCKETS) throw tooMany();
     head['doc_count'] = bucket.count;
     return {
       key,
       bucket,
+      name,
       body: this.render(node.children, bucket, [...steps, { aggregation: node.aggregation, key }], head),
     };
   }
@@ -86,15 +97,16 @@ export class Answer {
         return {
           doc_count_error_upper_bound: 0,
           sum_other_doc_count: all - shown,
-          buckets: this.pipelines(node.children, rendered).map(({ body }) => body),
+          buckets: this.pipelines(node, rendered).map(({ body }) => body),
         };
       }
       case 'geohash_grid': {
-        const entries = [...found].toSorted((a, b) => b[1].count - a[1].count || (a[0] < b[0] ? 1 : -1));
+        const rank = gridRank(aggregation.precision);
+        const entries = [...found].toSorted((a, b) => b[1].count - a[1].count || (rank(a[0]) < rank(b[0]) ? 1 : -1));
         const rendered = entries
           .slice(0, aggregation.size)
           .map(([key, bucket]) => this.one(node, key, bucket, steps, { key }));
-        return { buckets: this.pipelines(node.children, rendered).map(({ body }) => body) };
+        return { buckets: this.pipelines(node, rendered).map(({ body }) => body) };
       }
       case 'histogram':
         return this.histogram(node, aggregation, found, steps);
@@ -109,8 +121,8 @@ export class Answer {
       case 'filters': {
         const names = aggregation.filters.map(({ key }) => key);
         if (aggregation.otherKey !== undefined) names.push(aggregation.otherKey);
-        const rendered = names.map((_, i) => this.one(node, i, at(i), steps, {}));
-        return several(aggregation.keyed, this.pipelines(node.children, rendered), ({ key }) => names[Number(key)]!);
+        const rendered = names.map((name, i) => this.one(node, i, at(i), steps, {}, name));
+        return several(aggregation.keyed, this.pipelines(node, rendered));
       }
       default:
         return {};
@@ -132,13 +144,14 @@ export class Answer {
       this.charge(1);
       return key + 1;
     });
+    const print = datePrinter(aggregation);
     const rendered = ordered(entries, aggregation.order, node.children).map(([key, bucket]) => {
       const value = Number(key) * interval + offset;
-      return this.one(node, key, bucket, steps, { key: value });
+      const text = print?.(value);
+      const head = { ...(text === undefined ? {} : { key_as_string: text }), key: value };
+      return this.one(node, key, bucket, steps, head, text ?? javaDouble(value));
     });
-    return several(aggregation.keyed, this.pipelines(node.children, rendered), ({ body }) =>
-      javaDouble(body['key'] as number),
-    );
+    return several(aggregation.keyed, this.pipelines(node, rendered));
   }
 
   private dateHistogram(
@@ -160,14 +173,11 @@ export class Answer {
       return rounding.next(key);
     });
     this.charge(entries.length * (zoned ? ZONED_PRINT : 1));
-    const rendered = ordered(entries, aggregation.order, node.children).map(([key, bucket]) =>
-      this.one(node, key, bucket, steps, { key_as_string: print(Number(key)), key }),
-    );
-    return several(
-      aggregation.keyed,
-      this.pipelines(node.children, rendered),
-      ({ body }) => body['key_as_string'] as string,
-    );
+    const rendered = ordered(entries, aggregation.order, node.children).map(([key, bucket]) => {
+      const text = print(Number(key));
+      return this.one(node, key, bucket, steps, { key_as_string: text, key }, text);
+    });
+    return several(aggregation.keyed, this.pipelines(node, rendered));
   }
 
   private ranges(
@@ -185,27 +195,22 @@ export class Answer {
         (a, b) =>
           compare(a.from ?? -Infinity, b.from ?? -Infinity) || compare(a.to ?? Infinity, b.to ?? Infinity) || a.i - b.i,
       );
-    const rendered = order.map(({ key, from, to, i }) =>
-      this.one(node, i, at(i), steps, {
-        key: key ?? `${text(from)}-${text(to)}`,
+    const rendered = order.map(({ key, from, to, i }) => {
+      const name = key ?? `${text(from)}-${text(to)}`;
+      const head = {
+        ...(aggregation.keyed ? {} : { key: name }),
         ...(from === undefined ? {} : { from, ...(print ? { from_as_string: print(from) } : {}) }),
         ...(to === undefined ? {} : { to, ...(print ? { to_as_string: print(to) } : {}) }),
-      }),
-    );
-    const chosen = this.pipelines(node.children, rendered);
-    if (!aggregation.keyed) return several(false, chosen, () => '');
-    return {
-      buckets: Object.fromEntries(
-        chosen.map(({ body }) => {
-          const { key, ...rest } = body;
-          return [key as string, rest];
-        }),
-      ),
-    };
+      };
+      return this.one(node, i, at(i), steps, head, name);
+    });
+    return several(aggregation.keyed, this.pipelines(node, rendered));
   }
 
   /** bucket_selector and bucket_sort among the buckets of their parent, in the order they are written. */
-  private pipelines(children: readonly AggregationNode[], buckets: Rendered[]): Rendered[] {
+  private pipelines({ aggregation: parent, children }: AggregationNode, buckets: Rendered[]): Rendered[] {
+    // The keys of these are their names.
+    const named = parent.kind === 'range' || parent.kind === 'date_range' || parent.kind === 'filters';
     let chosen = buckets;
     for (const { aggregation } of children) {
       if (aggregation.kind === 'bucket_selector') {
@@ -215,12 +220,7 @@ export class Answer {
           const variables = Object.fromEntries(
             Object.entries(paths).map(([name, path]) => [
               name,
-              pipelineNumber(
-                numberAtPath(path, rendered.key, rendered.bucket, children),
-                path.metric,
-                rendered.bucket,
-                gaps,
-              ),
+              pipelineNumber(numberAtPath(path, rendered.key, rendered.bucket, children), path, rendered.bucket, gaps),
             ]),
           );
           return evaluate(script, variables) !== 0;
@@ -232,10 +232,12 @@ export class Answer {
           rendered,
           ranks: sort.map(({ path }) =>
             path.metric === '_key' && path.aggregations.length === 0
-              ? rendered.key
+              ? named
+                ? rendered.name
+                : rendered.key
               : pipelineNumber(
                   numberAtPath(path, rendered.key, rendered.bucket, children),
-                  path.metric,
+                  path,
                   rendered.bucket,
                   gaps,
                 ),
@@ -250,6 +252,12 @@ export class Answer {
     return chosen;
   }
 }
+
+/** Those of 12 characters are numbers with a sign, which the later half of the alphabet has. */
+const gridRank =
+  (precision: number) =>
+  (key: Key): string =>
+    `${precision === 12 && String(key) >= 'h' ? '' : '~'}${String(key)}`;
 
 /** Of a metric, about. */
 function numbersOf(aggregation: Aggregation): number {
@@ -266,9 +274,9 @@ const partsIn = (script: Expression): number =>
       ? partsIn(script.left) + partsIn(script.right)
       : 0);
 
-const several = (keyed: boolean, rendered: readonly Rendered[], name: (rendered: Rendered) => string): Json => ({
+const several = (keyed: boolean, rendered: readonly Rendered[]): Json => ({
   buckets: keyed
-    ? Object.fromEntries(rendered.map((each) => [name(each), each.body]))
+    ? Object.fromEntries(rendered.map(({ name, body }) => [name, body]))
     : rendered.map(({ body }) => body),
 });
 
@@ -340,8 +348,9 @@ function filled(
   return result;
 }
 
-function pipelineNumber(value: number, metric: string, bucket: Bucket, gaps: 'skip' | 'insert_zeros'): number {
-  const gap = !Number.isFinite(value) || (bucket.count === 0 && metric !== '_count');
+function pipelineNumber(value: number, path: BucketPath, bucket: Bucket, gaps: 'skip' | 'insert_zeros'): number {
+  const ownCount = path.metric === '_count' && path.aggregations.length === 0;
+  const gap = !Number.isFinite(value) || (bucket.count === 0 && !ownCount);
   if (!gap) return value;
   return gaps === 'insert_zeros' ? 0 : Number.NaN;
 }

@@ -1,4 +1,4 @@
-import { type Bounds, type Field, type Query, type Scalar, WORD_CHARACTERS } from '../dsl/index.js';
+import { type Bounds, type Field, type Query, type Scalar, variantsOf, WORD_CHARACTERS } from '../dsl/index.js';
 import { dateColumn, dateValue, jsonOf, some, Sql, textColumn, textColumns, textOf } from './sql.js';
 
 /** Of the mean sphere, as Elasticsearch's arc distance. */
@@ -63,8 +63,18 @@ export function condition(sql: Sql, query: Query): string {
       );
     }
     case 'geoPolygon': {
-      const polygon = sql.value(`(${query.points.map(({ lat, lon }) => `(${lon},${lat})`).join(',')})`, 'polygon');
-      return somePoint(sql, query.field, (y, x) => `${polygon} @> point(${x}, ${y})`);
+      const { points: corners } = query;
+      const polygon = sql.value(`(${corners.map(({ lat, lon }) => `(${lon},${lat})`).join(',')})`, 'polygon');
+      const list = (values: number[]): string => sql.value(values, 'float8[]');
+      const following = [...corners.slice(1), corners[0]!];
+      const edges = `unnest(${list(corners.map(({ lon }) => lon))}, ${list(corners.map(({ lat }) => lat))}, ${list(following.map(({ lon }) => lon))}, ${list(following.map(({ lat }) => lat))}) e(x1, y1, x2, y2)`;
+      // What edges that cross each other enclose twice is outside for Lucene, unlike for PostgreSQL.
+      return somePoint(
+        sql,
+        query.field,
+        (y, x) =>
+          `${polygon} @> point(${x}, ${y}) AND (SELECT count(*) % 2 = 1 FROM ${edges} WHERE (y1 > ${y}) <> (y2 > ${y}) AND ${x} < (x2 - x1) * (${y} - y1) / (y2 - y1) + x1)`,
+      );
     }
   }
 }
@@ -178,8 +188,8 @@ const likePattern = (wildcard: string): string =>
 const caseless = (word: string): string =>
   [...word]
     .map((character) => {
-      const upper = character.toUpperCase();
-      return upper === character || [...upper].length > 1 ? character : `[${character}${upper}]`;
+      const all = variantsOf(character);
+      return all === character ? character : `[${all}]`;
     })
     .join('');
 const bounded = (pattern: string): string => `(?:^|[^${WORD_CHARACTERS}])${pattern}(?:$|[^${WORD_CHARACTERS}])`;

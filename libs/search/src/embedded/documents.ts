@@ -55,4 +55,9 @@ export function searchableFields(document: IndexedDocument): Record<string, Valu
 const isKept = (value: Value): boolean =>
   typeof value === 'string' ? value.length <= MAX_STRING : typeof value === 'boolean' || Number.isFinite(value);
 const stored = (value: Value): Value => (typeof value === 'string' ? storable(value) : value);
-const geoValue = ({ lat, lon }: Point): GeoValue => [lat, lon, ngeohash.encode(lat, lon, 12)];
+const geoValue = ({ lat, lon }: Point): GeoValue => [lat, lon, ngeohash.encode(cellOf(lat, 90), cellOf(lon, 180), 12)];
+
+/** Lucene's grid: so that a point is in the same geohash with both engines, also where it is on its edge. */
+const GRID = 2 ** 31;
+const cellOf = (degrees: number, most: number): number =>
+  ((Math.min(Math.floor((degrees / most) * GRID), GRID - 1) + 0.5) / GRID) * most;

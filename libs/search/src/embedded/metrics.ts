@@ -1,5 +1,5 @@
 import { type Aggregation, type AggregationNode, type BucketPath, DateFormat } from '../dsl/index.js';
-import type { Bucket, Key, Metric } from './buckets.js';
+import { Bucket, type Key, type Metric } from './buckets.js';
 
 type Json = Record<string, unknown>;
 
@@ -18,7 +18,9 @@ const printers = new WeakMap<Aggregation, Printer>();
 
 /** Prints dates where the field is one; what was printed is kept, as the same dates come in many buckets. */
 export function datePrinter(aggregation: Aggregation): Printer | undefined {
-  if (!('field' in aggregation) || aggregation.field.type !== 'date') return undefined;
+  // A date_range prints dates of a field that nobody has, too.
+  if (!('field' in aggregation) || (aggregation.field.type !== 'date' && aggregation.kind !== 'date_range'))
+    return undefined;
   const known = printers.get(aggregation);
   if (known) return known;
   const format = DateFormat.of('format' in aggregation ? aggregation.format : undefined)!;
@@ -184,6 +186,8 @@ function percentiles(
   };
 }
 
+const NOTHING: Readonly<Record<string, number>> = { min: Infinity, max: -Infinity, sum_of_squares: 0 };
+
 /** A number of a bucket by the path of an order or a pipeline; NaN where there is none. */
 export function numberAtPath(
   path: BucketPath,
@@ -199,9 +203,12 @@ export function numberAtPath(
   if (kind === 'filter' || kind === 'missing') {
     const only = bucket.children.get(node)?.get(0);
     if (rest.length === 0) return only?.count ?? 0;
-    return only ? numberAtPath({ aggregations: rest, metric: path.metric }, key, only, node.children) : Number.NaN;
+    return numberAtPath({ aggregations: rest, metric: path.metric }, key, only ?? new Bucket(), node.children);
   }
   if (kind === 'percentiles') return quantiles(bucket.metrics.get(node), [Number(path.metric)])[0] ?? Number.NaN;
   const value = renderMetric(node, bucket)[path.metric];
-  return typeof value === 'number' ? value : Number.NaN;
+  if (typeof value === 'number') return value;
+  // Of nothing, as Elasticsearch orders it.
+  const metric = path.metric === 'value' ? kind : path.metric;
+  return NOTHING[metric] ?? Number.NaN;
 }

@@ -64,11 +64,11 @@ export class DateRounding {
     return { group, shown: `${millisecondsOf(`(${group} AT TIME ZONE ${zone})`)}${back}` };
   }
 
+  /** Where an extended bound is: as Elasticsearch, it is rounded before the offset is added. */
   floor(at: number): number {
-    const shifted = at - this.offset;
     if (this.milliseconds !== undefined && this.zone === 'UTC')
-      return Math.floor(shifted / this.milliseconds) * this.milliseconds + this.offset;
-    const date = Temporal.Instant.fromEpochMilliseconds(shifted).toZonedDateTimeISO(this.zone);
+      return Math.floor(at / this.milliseconds) * this.milliseconds + this.offset;
+    const date = Temporal.Instant.fromEpochMilliseconds(at).toZonedDateTimeISO(this.zone);
     return this.start(date).epochMilliseconds + this.offset;
   }
 

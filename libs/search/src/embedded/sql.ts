@@ -54,5 +54,8 @@ export const millisecondsOf = (column: string): string => `round(date_part('epoc
 // Years of four digits; no message is beyond, and PostgreSQL reads them.
 const FIRST = Date.parse('0001-01-01T00:00:00Z');
 const LAST = Date.parse('9999-12-31T23:59:59.999Z');
-export const dateValue = (sql: Sql, milliseconds: number): string =>
-  sql.value(new Date(Math.min(LAST, Math.max(FIRST, Math.trunc(milliseconds)))).toISOString(), 'timestamptz');
+export function dateValue(sql: Sql, milliseconds: number): string {
+  if (milliseconds > LAST) return sql.value('infinity', 'timestamptz');
+  if (milliseconds < FIRST) return sql.value('-infinity', 'timestamptz');
+  return sql.value(new Date(Math.trunc(milliseconds)).toISOString(), 'timestamptz');
+}

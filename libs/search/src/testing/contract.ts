@@ -2,6 +2,7 @@ import { parseSearch, type SearchRequest } from '../dsl/index.js';
 import type { SearchAnswer, SearchEngine } from '../search-engine.js';
 import { bucketCases } from './cases/buckets.js';
 import type { Case } from './cases/case.js';
+import { cornerCases } from './cases/corners.js';
 import { dateCases } from './cases/dates.js';
 import { geoCases } from './cases/geo.js';
 import { hitCases } from './cases/hits.js';
@@ -21,6 +22,7 @@ export const CASES: readonly Case[] = [
   ...termCases,
   ...bucketCases,
   ...dateCases,
+  ...cornerCases,
 ];
 
 const types = contractTypes(contractDocuments());

@@ -7,6 +7,8 @@ export const TENANT = 'contract-a';
 export const NEIGHBOUR = 'contract-b';
 export const CROWD = 'contract-crowd';
 export const EMPTY = 'contract-empty';
+/** Account of what is at an edge: of dates, of the map, of lower case. */
+export const CORNERS = 'contract-corners';
 
 /** What there is of each kind in TENANT's account; expectations of the queries are counted from these. */
 export const CLIMATE = 120;
@@ -19,10 +21,10 @@ let next = 1;
 function document(
   tenantId: string,
   message: Record<string, unknown> & { timestamp: string; model?: string },
+  created = '2026-04-02T08:00:00.000Z',
 ): IndexedDocument {
   const id = idOf(next++);
   const { model } = message;
-  const created = '2026-04-02T08:00:00.000Z';
   return { tenantId, id, created, source: { id, created, ...message }, ...(model === undefined ? {} : { model }) };
 }
 
@@ -167,6 +169,37 @@ const singles: Array<Record<string, unknown> & { timestamp: string; model?: stri
   })),
 ];
 
+const corner = { streamId: 'corner', model: 'corner', tags: [], metadata: { connector: 'http' } };
+const corners = (): IndexedDocument[] => [
+  document(CORNERS, {
+    ...corner,
+    timestamp: '9999-12-31T23:59:59.999Z',
+    value: { word: 'İstanbul', flag: true, n: 1, half: 0.5 },
+    location: { lat: 45, lon: 180 },
+    extra: { 'dot.ted': 'x' },
+  }),
+  document(CORNERS, {
+    ...corner,
+    timestamp: '1900-02-28T00:00:00.000Z',
+    value: { word: 'ısı', flag: false, n: 1e17 },
+    location: { lat: 0, lon: 0 },
+  }),
+  document(CORNERS, {
+    ...corner,
+    timestamp: '2026-02-28T00:00:00.999Z',
+    value: { word: 'ISI ΟΔΟΣ', n: 1e17 + 64, huge: -1e21 },
+    location: { lat: 90, lon: -180 },
+  }),
+  // Of another month, which has none of the fields.
+  ...[1, 2].map((n) =>
+    document(
+      CORNERS,
+      { ...corner, model: `plain${n}`, timestamp: `2026-05-0${n}T00:00:00.000Z`, value: {} },
+      '2026-05-02T08:00:00.000Z',
+    ),
+  ),
+];
+
 /** The documents of the suite, always the same. */
 export function contractDocuments(): IndexedDocument[] {
   next = 1;
@@ -185,6 +218,7 @@ export function contractDocuments(): IndexedDocument[] {
         metadata: { connector: 'mqtt', source: 'urn:lo:nsid:mqtt:d0' },
       }),
     ),
+    ...corners(),
     ...Array.from({ length: CROWD_SIZE }, (_, i) =>
       document(CROWD, {
         streamId: `crowd_${i % 50}`,

@@ -98,7 +98,10 @@ export function parseFilters(reading: Reading, path: string, value: unknown, dep
   const where = at(path, 'filters');
   const given = clause['filters'];
   const keyed = !Array.isArray(given);
-  const entries = keyed ? Object.entries(objectAt(where, given)) : given.map((each, i) => [String(i), each] as const);
+  // Those with names come in their order.
+  const entries = keyed
+    ? Object.entries(objectAt(where, given)).toSorted(([a], [b]) => (a < b ? -1 : 1))
+    : given.map((each, i) => [String(i), each] as const);
   if (entries.length === 0 || entries.length > 100) throw refuse(where, '1 to 100 filters');
   const filters = entries.map(([key, filter]) => ({
     key: textAt(at(where, key), key, 200),

@@ -19,14 +19,23 @@ export const geo = (reading: Reading, path: string, clause: Json): Field =>
 export const dates = (reading: Reading, path: string, clause: Json): Field =>
   typed(reading, path, clause, ['date'], 'a date');
 
-export const missingNumber = (path: string, clause: Json): { missing?: number } =>
-  clause['missing'] === undefined ? {} : { missing: numberAt(at(path, 'missing'), clause['missing']) };
+/** What a document without the field counts as. A date is never missing. */
+export function missingNumber(path: string, clause: Json, field: Field): { missing?: number } {
+  const value = clause['missing'];
+  if (value === undefined) return {};
+  const where = at(path, 'missing');
+  if (field.type === 'boolean') return { missing: Number(scalarAt(where, value, field)) };
+  const number = numberAt(where, value);
+  return field.type === 'date' ? {} : { missing: number };
+}
 
 export function missingScalar(path: string, clause: Json, field: Field): { missing?: Scalar } {
   const value = clause['missing'];
   if (value === undefined) return {};
   if (field.type === 'date' || field.type === 'geo') throw refuse(at(path, 'missing'), 'nothing for dates and points');
-  return { missing: scalarAt(at(path, 'missing'), value, field) };
+  const scalar = scalarAt(at(path, 'missing'), value, field);
+  // Of a field that nobody has, buckets are texts.
+  return { missing: field.type === undefined ? String(scalar) : scalar };
 }
 
 export const sizeOf = (path: string, clause: Json, absent: number): number =>

@@ -47,7 +47,7 @@ export function parseHistogram(reading: Reading, path: string, value: unknown): 
     ...bounds,
     keyed: booleanAt(at(path, 'keyed'), clause['keyed'], false),
     order: orderOf(at(path, 'order'), clause['order'], [{ path: KEY, descending: false }]),
-    ...missingNumber(path, clause),
+    ...missingNumber(path, clause, field),
   };
 }
 

@@ -13,7 +13,7 @@ export function metric(
   const field = numeric(reading, path, clause);
   const format =
     clause['format'] === undefined ? {} : { format: dateFormat(at(path, 'format'), clause['format'], field) };
-  return { kind, field, ...missingNumber(path, clause), ...format };
+  return { kind, field, ...missingNumber(path, clause, field), ...format };
 }
 
 /** The text of a date format that can be printed. */
@@ -53,6 +53,6 @@ export function parsePercentiles(reading: Reading, path: string, value: unknown)
     field,
     percents: numbers.toSorted((a, b) => a - b),
     keyed,
-    ...missingNumber(path, clause),
+    ...missingNumber(path, clause, field),
   };
 }

@@ -47,7 +47,7 @@ const PARSERS: Readonly<Record<string, Parser>> = {
     const sigma = clause['sigma'] === undefined ? 2 : numberAt(at(path, 'sigma'), clause['sigma']);
     if (sigma < 0) throw refuse(at(path, 'sigma'), 'a number that is not negative');
     const field = numeric(reading, path, clause);
-    return { kind: 'extended_stats', field, ...missingNumber(path, clause), sigma };
+    return { kind: 'extended_stats', field, ...missingNumber(path, clause, field), sigma };
   },
   value_count: (reading, path, value) => counted(reading, path, value, 'value_count'),
   cardinality: (reading, path, value) => counted(reading, path, value, 'cardinality'),
@@ -145,6 +145,6 @@ function parseNode(
   if (inner !== undefined && !BUCKET_KINDS.includes(kind))
     throw refuse(at(path, key), `no aggregations inside ${kind}`);
   const children = parseAggregations(reading, at(path, key), inner, depth + 1, kind);
-  for (const child of children) checkPaths(at(at(path, key), child.name), child.aggregation, children);
+  for (const child of children) checkPaths(at(at(path, key), child.name), child.aggregation, children, aggregation);
   return { name, aggregation, children };
 }

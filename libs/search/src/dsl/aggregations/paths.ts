@@ -56,13 +56,27 @@ const METRICS: Readonly<Record<string, readonly string[]>> = {
 };
 const ONE_NUMBER: readonly string[] = ['avg', 'min', 'max', 'sum', 'value_count', 'cardinality'];
 
+const isKey = ({ metric, aggregations }: BucketPath): boolean => metric === '_key' && aggregations.length === 0;
+
 /** Orders and pipelines name what exists beside them: else the answer would be silently unordered. */
-export function checkPaths(path: string, aggregation: Aggregation, siblings: readonly AggregationNode[]): void {
+export function checkPaths(
+  path: string,
+  aggregation: Aggregation,
+  siblings: readonly AggregationNode[],
+  parent: Aggregation,
+): void {
   const paths: BucketPath[] = [];
   const own = aggregation.kind;
-  if (own === 'bucket_selector') paths.push(...Object.values(aggregation.paths));
-  else if (own === 'bucket_sort') paths.push(...aggregation.sort.map((sort) => sort.path));
-  else return;
+  if (own === 'bucket_selector') {
+    paths.push(...Object.values(aggregation.paths));
+    const numbers = (parent.kind === 'terms' || parent.kind === 'histogram') && parent.field.type === 'number';
+    if (!numbers && paths.some(isKey))
+      throw refuse(path, `the path of a number instead of _key, as the keys of this ${parent.kind} are none`);
+  } else if (own === 'bucket_sort') {
+    paths.push(...aggregation.sort.map((sort) => sort.path));
+    if (parent.kind === 'geohash_grid' && paths.some(isKey))
+      throw refuse(path, 'the path of a number instead of _key, as the keys of a geohash_grid have no order');
+  } else return;
   for (const each of paths) checkPath(path, each, siblings);
 }
 

@@ -57,10 +57,12 @@ export function parseBucketSort(_reading: Reading, path: string, value: unknown)
   const sort =
     clause['sort'] === undefined ? [] : listOf(clause['sort']).map((each, i) => bucketSort(at(sortPath, i), each));
   if (sort.length > 10) throw refuse(sortPath, 'at most 10 orders');
+  const from = clause['from'] === undefined ? 0 : integerAt(at(path, 'from'), clause['from'], 0, MAX_BUCKETS);
+  if (sort.length === 0 && from === 0 && clause['size'] === undefined) throw refuse(path, 'sort, from or size');
   return {
     kind: 'bucket_sort',
     sort,
-    from: clause['from'] === undefined ? 0 : integerAt(at(path, 'from'), clause['from'], 0, MAX_BUCKETS),
+    from,
     ...(clause['size'] === undefined ? {} : { size: integerAt(at(path, 'size'), clause['size'], 1, MAX_BUCKETS) }),
     gaps: gapsOf(path, clause),
   };

@@ -64,7 +64,7 @@ export const queryCases: Case[] = [
   filter('range on strings of value', { range: { '@climate.value.nested.name': { gt: 'n-3' } } }, 40),
   filter('range on dates', { range: { timestamp: { gte: '2026-03-28', lt: '2026-03-30' } } }, 48),
   filter('range to the end of a day', { range: { timestamp: { gte: '2026-03-28', lte: '2026-03-29' } } }, 48),
-  filter('range after a day', { range: { timestamp: { gt: '2026-03-30', lte: '2026-03' } } }, 24),
+  filter('range after a day', { range: { timestamp: { gt: '2026-03-30', lte: '2026-04' } } }, 24),
   filter(
     'range in a time zone',
     { range: { timestamp: { gte: '2026-03-29', lt: '2026-03-30', time_zone: 'Europe/Paris' } } },
