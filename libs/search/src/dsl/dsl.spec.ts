@@ -256,6 +256,22 @@ describe('the DSL of searches', () => {
     expect(range({ gte: '2017-07-27T10:15:30.12+02:00' })).toEqual({ gte: '2017-07-27T08:15:30.120Z' });
   });
 
+  it('refuses what Elasticsearch can not answer', () => {
+    const terms = (field: string, own: unknown): unknown => agg({ terms: { field }, aggs: { own } });
+    const selector = { bucket_selector: { buckets_path: { v: '_key' }, script: 'v > 1' } };
+    expect(refusal(terms('@m.value.temp', selector))).toBe('accepted');
+    expect(refusal(terms('@m.value.state', selector))).toBe('aggs.a.aggs.own');
+    expect(refusal(terms('@m.value.state', { bucket_sort: { sort: ['_key'] } }))).toBe('accepted');
+    expect(refusal(terms('@m.value.state', { bucket_sort: {} }))).toBe('aggs.a.aggs.own.bucket_sort');
+    const grid = { geohash_grid: { field: 'location.@geopoint' }, aggs: { own: { bucket_sort: { sort: ['_key'] } } } };
+    expect(refusal(agg(grid))).toBe('aggs.a.aggs.own');
+    const box = (right: number, bottom: number): unknown =>
+      query({ geo_bounding_box: { 'location.@geopoint': { top: 1, left: 1, bottom, right } } });
+    expect(refusal(box(2, 0))).toBe('accepted');
+    for (const line of [box(1, 0), box(2, 1)]) expect(refusal(line)).toBe('query.geo_bounding_box.location.@geopoint');
+    expect(refusal(agg({ max: { field: '@m.value.gpsFix', missing: 2 } }))).toBe('aggs.a.max.missing');
+  });
+
   it('reads at most 100 aggregations', () => {
     const many = (number: number): unknown => ({
       aggs: Object.fromEntries(

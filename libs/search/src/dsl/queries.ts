@@ -295,12 +295,10 @@ function parseWildcard(reading: Reading, path: string, value: unknown): Query {
     path: where,
   } = fieldClause(reading, path, { [name]: body }, short, ['case_insensitive', 'rewrite']);
   stringField(where, field);
-  return {
-    kind: 'wildcard',
-    field,
-    pattern: patternAt(at(where, short), clause[short]),
-    anyCase: booleanAt(at(where, 'case_insensitive'), clause['case_insensitive'], false),
-  };
+  const pattern = patternAt(at(where, short), clause[short]);
+  const anyCase = booleanAt(at(where, 'case_insensitive'), clause['case_insensitive'], false);
+  // As Lucene: of nothing it is no pattern, not even of an empty string.
+  return pattern === '' ? { kind: 'none' } : { kind: 'wildcard', field, pattern, anyCase };
 }
 
 /** A pattern of `*` and `?` that cannot take long: asterisks in a row are one, and few. */

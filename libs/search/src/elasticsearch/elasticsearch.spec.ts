@@ -147,6 +147,37 @@ const logger = createLogger('test', process.env['ORRERY_TEST_LOG'] ?? 'silent');
     expect([await engine.count('leaving'), await engine.count('staying')]).toEqual([0, 1]);
   });
 
+  it('refuses histograms whose empty buckets would take its memory, before it makes them', async () => {
+    await fill([documentAt('far', '2026-05-05T00:00:00.000Z'), documentAt('far', '2026-05-06T00:00:00.000Z')]);
+    const far = documentAt('far', '2026-05-06T00:00:00.000Z', 1);
+    for (const [n, timestamp] of [
+      [1e17, '0001-01-01T00:00:00.000Z'],
+      [1e17 + 64, '9999-12-31T23:59:59.999Z'],
+      [-1e300, '2026-01-01T00:00:00.000Z'],
+    ] as const) {
+      const id = `${far.id.slice(0, -3)}${timestamp.slice(0, 3)}`;
+      const source = { ...far.source, id, timestamp, model: 'far', value: n < 0 ? { m: n } : { n, m: n } };
+      await fill([{ ...far, id, model: 'far', source }]);
+    }
+    const fields = await registry.of('far');
+    const ask = (aggregation: object): Promise<unknown> =>
+      engine.search('far', parseSearch({ size: 0, aggs: { a: aggregation } }, 'v1', fields.typeOf)).then(
+        (answer) => answer.aggregations!['a'],
+        (error: unknown) => (error as { details: unknown }).details,
+      );
+    const refused = [expect.objectContaining({ field: 'aggs' })];
+    const days = { date_histogram: { field: 'timestamp', calendar_interval: 'day' } };
+    expect(await ask(days)).toEqual(refused);
+    expect(await ask({ terms: { field: 'streamId' }, aggs: { days } })).toEqual(refused);
+    expect(await ask({ histogram: { field: '@far.value.m', interval: 1 } })).toEqual(refused);
+    // Where the next number is the same one, there is no end.
+    expect(await ask({ histogram: { field: '@far.value.n', interval: 1 } })).toEqual(refused);
+    expect(await ask({ histogram: { field: '@far.value.n', interval: 1, min_doc_count: 1 } })).toMatchObject({
+      buckets: [{ doc_count: 1 }, { doc_count: 1 }],
+    });
+    expect(await ask({ histogram: { field: 'nosuch', interval: 1 } })).toEqual({ buckets: [] });
+  });
+
   it('answers any number of different bucket_selectors', async () => {
     // Elasticsearch compiles 75 scripts in five minutes.
     const days = (script: string): Promise<SearchAnswer> => {

@@ -181,7 +181,7 @@ const corners = (): IndexedDocument[] => [
   document(CORNERS, {
     ...corner,
     timestamp: '1900-02-28T00:00:00.000Z',
-    value: { word: 'ısı', flag: false, n: 1e17 },
+    value: { word: ['ısı', ''], flag: false, n: 1e17 },
     location: { lat: 0, lon: 0 },
   }),
   document(CORNERS, {

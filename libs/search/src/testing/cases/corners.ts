@@ -40,6 +40,9 @@ export const cornerCases: Case[] = [
   of('words with an I with a dot', { match: { '@corner.value.word': 'İSTANBUL' } }, 1),
   of('words of an i without a dot are no others', { match: { '@corner.value.word': 'ısı' } }, 1),
   of('words that end with a sigma', { match: { '@corner.value.word': 'οδοσ' } }, 1),
+  of('wildcard of nothing', { wildcard: { '@corner.value.word': '' } }, 0),
+  of('prefix of nothing', { prefix: { '@corner.value.word': '' } }, 3),
+  of('term of nothing', { term: { '@corner.value.word': '' } }, 1),
   of('exists of a part of a name with dots', { exists: { field: 'extra.dot' } }, 1),
   of('exists of the model', { exists: { field: '@corner' } }, 3),
   of(
