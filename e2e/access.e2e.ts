@@ -243,7 +243,7 @@ describe('the audit log', () => {
       return eventually(async () => {
         const found = await audited(`source.nodeId=debugged-${sessions}`);
         return found.length === 2 && found;
-      }, 2000);
+      }, 5000);
     });
     expect(logged.map(({ type }) => type).toSorted()).toEqual(['connected', 'disconnected']);
     for (const entry of logged)

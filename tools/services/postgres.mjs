@@ -15,7 +15,7 @@ const USER = 'orrery';
 const DATABASE = 'orrery';
 // Above every system's highest pid.
 const NO_PROCESS = '99999999';
-const SETTINGS = ['-c', 'max_connections=200'];
+const SETTINGS = ['-c', 'max_connections=500'];
 
 /**
  * @typedef {import('./finding.mjs').Context} Context

@@ -49,7 +49,7 @@ describe('streams of a device', () => {
     const first = await eventually(async () => {
       const found = await streams(api);
       return found.length === 2 && found;
-    }, 60_000);
+    });
     const { body } = await api.get<Array<{ id: string; created: string }>>('/api/v0/data/streams/alarms');
     expect(body).toMatchObject([{ id: late }]);
     expect(first).toEqual([
@@ -58,7 +58,7 @@ describe('streams of a device', () => {
     ]);
 
     await send(api, 'measures', DEVICE);
-    await eventually(async () => (await streams(api))[0]?.count === 2, 60_000);
+    await eventually(async () => (await streams(api))[0]?.count === 2);
     expect((await streams(api)).map(({ streamId, count }) => [streamId, count])).toEqual([
       ['measures', 2],
       ['alarms', 1],

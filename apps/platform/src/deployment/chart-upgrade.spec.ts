@@ -16,8 +16,7 @@ const HOOK = { 'helm.sh/hook': 'pre-install,pre-upgrade' };
 let installed: Manifest[];
 beforeAll(async () => {
   installed = await template('--values', valuesFile('small'));
-  // The first time helm is fetched.
-}, 300_000);
+});
 
 it('runs migrations before each installation and upgrade', async () => {
   const production = await template('--values', valuesFile('production'));

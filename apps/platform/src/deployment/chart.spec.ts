@@ -59,7 +59,6 @@ const covers = (selector: object, labels: Record<string, string>): boolean =>
 const rendered = new Map<string, Manifest[]>();
 beforeAll(async () => {
   for (const values of VALUES) rendered.set(values, await template('--values', valuesFile(values)));
-  // The first time helm is fetched.
 });
 const made = (values: string): Manifest[] => rendered.get(values)!;
 
