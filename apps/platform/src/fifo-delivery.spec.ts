@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { connect, type TLSSocket } from 'node:tls';
 import mqtt from 'mqtt-packet';
 import { type Bus, callRpc } from '@orrery/core/bus';
-import { decodeEntry } from '@orrery/core/messages';
+import { decodeEntry, encodeEntry } from '@orrery/core/messages';
 import {
   type ApiClient,
   apiClient,
@@ -15,7 +15,13 @@ import {
 } from '@orrery/core/testing';
 import { mqttConnector, mqttPorts } from '@orrery/mqtt-connector';
 import { routing } from '@orrery/routing';
-import { fifoDeliverSubject, type FifoDeliveryHeader, fifoPublish } from '@orrery/routing/contract';
+import {
+  fifoDeliverSubject,
+  type FifoDeliveryHeader,
+  type FifoDeliveryReply,
+  fifoPublish,
+  type FifoRecallHeader,
+} from '@orrery/routing/contract';
 
 // A FIFO with one subscriber: its connector has more than the window of the client, so that the client does not wait for the
 // dispatcher. Whoever is lost or comes meanwhile, each message goes to one client at a time, in order.
@@ -32,6 +38,8 @@ let apiKey: string;
 let api: ApiClient;
 /** Messages that the connector was given. */
 let handed: number;
+/** Of the last delivery. */
+let last: { subject: string; subscription: string };
 const clients: Client[] = [];
 const platforms: TestPlatform[] = [];
 
@@ -87,8 +95,13 @@ beforeAll(async () => {
   keys = keyRing(bus);
   port = mqttPorts((await backend.boot([mqttConnector])).app).tls;
   bus.connection.subscribe(fifoDeliverSubject('*'), {
-    callback: (_, { data }) => {
-      for (const { header } of decodeEntry(data)) if ((JSON.parse(header) as FifoDeliveryHeader).seq) handed++;
+    callback: (_, { subject, data }) => {
+      for (const { header } of decodeEntry(data)) {
+        const { seq, subscription } = JSON.parse(header) as FifoDeliveryHeader;
+        if (!seq) continue;
+        handed++;
+        last = { subject, subscription };
+      }
     },
   });
 });
@@ -155,6 +168,20 @@ describe('what waits in the connector of the only subscriber', () => {
     const next = new Client();
     await eventually(() => next.numbers.length === TOTAL / 2, 60_000);
     expect(next.numbers).toEqual(numbers(TOTAL / 2 + 1));
+    await eventually(async () => (await read()).messages === 0);
+  });
+
+  it('stays there when a former dispatcher wakes up and wants it back', async () => {
+    await fill((await boot()).url);
+    const client = await stopped();
+    const header: FifoRecallHeader = { recall: last.subscription, term: randomUUID() };
+    const recall = encodeEntry([{ header: JSON.stringify(header), body: '' }]);
+    const answer = (await bus.connection.request(last.subject, recall)).json<FifoDeliveryReply>();
+    expect(answer.kept!.length).toBeGreaterThanOrEqual(100);
+    client.most = TOTAL;
+    client.acknowledge();
+    await eventually(() => client.numbers.length === TOTAL, 60_000);
+    expect(client.numbers).toEqual(numbers(1));
     await eventually(async () => (await read()).messages === 0);
   });
 

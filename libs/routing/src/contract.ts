@@ -43,10 +43,11 @@ export interface FifoSubscription {
 }
 
 /**
- * Answered by the partition's dispatcher; safe to repeat. Deliveries may follow the answer at once.
+ * Answered by the partition's dispatcher; safe to repeat. Deliveries may follow the answer at once. A dispatcher has one term for
+ * as long as it has the partition.
  * @throws NOT_FOUND when the tenant has no such FIFO.
  */
-export const fifoSubscribe = defineRpc<FifoSubscription, { fifoId: number }>('routing', 'fifoSubscribe');
+export const fifoSubscribe = defineRpc<FifoSubscription, { fifoId: number; term: string }>('routing', 'fifoSubscribe');
 
 /** What the subscriptions held goes back. Unknown subscriptions are ignored. */
 export const fifoUnsubscribe = defineRpc<{ subscriptions: string[] }, Record<string, never>>(
@@ -113,6 +114,8 @@ export interface FifoDeliveryHeader {
 /** Asks the connector to forget what it keeps ahead for a subscription. */
 export interface FifoRecallHeader {
   recall: string;
+  /** Of the dispatcher: a former one that wakes up late has nothing to recall. */
+  term: string;
 }
 
 export interface FifoDeliveryReply {

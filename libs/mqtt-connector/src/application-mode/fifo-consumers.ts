@@ -48,6 +48,8 @@ interface Held extends FifoConsumer {
   partition: number;
   receiver: FifoReceiver;
   fifoId?: number;
+  /** Of its dispatcher. */
+  term?: string;
   /** Delivered, and not known by the dispatcher to be acknowledged. */
   held: Set<number>;
   /** Of them: what the receiver has, which is a window at most, and what waits for room there, in order. */
@@ -174,7 +176,7 @@ export class FifoConsumers {
 
   private async ask(consumer: Held, timeoutMs?: number): Promise<void> {
     const { id, tenantId, fifoName, autoAck, partition, held } = consumer;
-    const { fifoId } = await callRpc(
+    const { fifoId, term } = await callRpc(
       this.bus,
       fifoSubscribe,
       {
@@ -197,6 +199,7 @@ export class FifoConsumers {
       consumer.ahead.clear();
     }
     consumer.fifoId = fifoId;
+    consumer.term = term;
   }
 
   // The dispatcher has changed or has forgotten the subscription.
@@ -245,7 +248,7 @@ export class FifoConsumers {
       const header = JSON.parse(item.header) as FifoDeliveryHeader | FifoRecallHeader;
       if ('recall' in header) {
         const consumer = this.consumers.get(header.recall);
-        if (consumer) kept = this.giveBack(consumer);
+        if (consumer) kept = this.giveBack(consumer, header.term);
         continue;
       }
       const { subscription, seq, quoted, traceparent } = header;
@@ -265,9 +268,9 @@ export class FifoConsumers {
       }
   }
 
-  /** Forgets what is ahead. @returns what is held, which is more while the dispatcher is being told of it. */
-  private giveBack({ held, ahead, renewing }: Held): number[] {
-    if (!renewing) {
+  /** Forgets what is ahead, unless another dispatcher knows of it or is being told. @returns what is held. */
+  private giveBack({ held, ahead, renewing, term }: Held, of: string): number[] {
+    if (!renewing && term === of) {
       for (const seq of ahead.keys()) held.delete(seq);
       ahead.clear();
     }

@@ -97,7 +97,7 @@ export class Dispatcher {
           this.subscriptions.set(subscription, request);
           for (const message of messages) if (held.includes(message.seq)) message.holder = subscription;
           this.dispatch();
-          return { fifoId: id };
+          return { fifoId: id, term: 'only' };
         },
         to,
       ),

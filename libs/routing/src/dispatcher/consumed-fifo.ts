@@ -39,7 +39,9 @@ const LINGER_MS = 4;
 const AHEAD_MS = 50;
 /** And what its only subscriber gets ahead: with busy cores, a request and its answer take so long. */
 const SENT_AHEAD_MS = 200;
-/** What has been ahead for so long goes back: a TTL that ends meanwhile is noticed so much later. */
+/**
+ * What was ahead at two looks goes back. A TTL that ends meanwhile, or a message that is dropped, is noticed so much later.
+ */
 export const UNTAKEN_MS = 500;
 
 /**
@@ -125,6 +127,7 @@ export class ConsumedFifo {
       this.resumed = Math.max(this.resumed, seq);
     }
     if (held.length > 0) this.givenBack = this.givenBack.filter((seq) => !this.holders.has(seq));
+    this.watchTaking();
     return subscriber;
   }
 
@@ -141,6 +144,7 @@ export class ConsumedFifo {
 
   /** What subscribers have ahead goes back to its original place. */
   async recall(): Promise<void> {
+    if (!this.mayDeliver()) return;
     await Promise.all(
       this.order.filter(({ beyond }) => beyond > 0).map((each) => (each.recalled ??= this.recallFrom(each))),
     );

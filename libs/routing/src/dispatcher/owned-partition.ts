@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { RequestError } from '@nats-io/transport-node';
 import { type Bus, serveRpc } from '@orrery/core/bus';
@@ -47,6 +48,7 @@ export interface DispatcherParts {
 
 /** The FIFOs of one partition, while this instance holds its lease. Everything here is forgotten with the lease. */
 export class OwnedPartition {
+  private readonly term = randomUUID();
   private readonly fifos = new Map<number, ConsumedFifo>();
   private readonly bySubscription = new Map<string, ConsumedFifo>();
   /** Subscriptions that FIFOs had under the previous dispatcher. Deliveries wait until as many are back. */
@@ -150,18 +152,18 @@ export class OwnedPartition {
     for (const [id, fifo] of this.bySubscription) if (fifo.subscriber(id)!.heard < deadline) this.drop(id);
   }
 
-  private async subscribe(request: FifoSubscription): Promise<{ fifoId: number }> {
+  private async subscribe(request: FifoSubscription): Promise<{ fifoId: number; term: string }> {
     const acknowledged = new Set<string>();
     this.subscribing.add(acknowledged);
     try {
-      return await this.add(request, acknowledged);
+      return { fifoId: await this.add(request, acknowledged), term: this.term };
     } finally {
       this.subscribing.delete(acknowledged);
     }
   }
 
   /** @param acknowledged what is acknowledged meanwhile: the request may name it as held. */
-  private async add(request: FifoSubscription, acknowledged: ReadonlySet<string>): Promise<{ fifoId: number }> {
+  private async add(request: FifoSubscription, acknowledged: ReadonlySet<string>): Promise<number> {
     const { queue, counts, database } = this.parts;
     const missing = (): ApiError => new ApiError('NOT_FOUND', `no FIFO "${request.fifoName}"`);
     const [row] = await database.query<{ id: number }>('SELECT id FROM fifos WHERE tenant_id = $1 AND name = $2', [
@@ -193,7 +195,7 @@ export class OwnedPartition {
       subscriber.active = true;
       fifo.wake();
     });
-    return { fifoId: id };
+    return id;
   }
 
   /**
@@ -235,7 +237,7 @@ export class OwnedPartition {
   }
 
   private async takeBack({ id, instance }: Subscriber): Promise<ReadonlySet<number> | undefined> {
-    const header: FifoRecallHeader = { recall: id };
+    const header: FifoRecallHeader = { recall: id, term: this.term };
     try {
       const reply = await this.parts.bus.connection.request(
         fifoDeliverSubject(instance),

@@ -223,6 +223,25 @@ describe('what the only subscriber has ahead', () => {
     expect(seqs('b').slice(0, held.length)).toEqual(held);
   });
 
+  it('goes back when the subscriber brings it along to another dispatcher and acknowledges nothing there', async () => {
+    rows.add(...Array.from({ length: 200 }, () => 'x'));
+    const brought = range(1, 50);
+    const client = new Client(10, () => undefined);
+    for (const seq of brought) client.take(seq);
+    clients.set('a', client);
+    const request = { subscription: 'a', tenantId: 't', fifoName: 'f', instance: 'a', window: 10, ahead: 1000 };
+    const held = brought.map((seq) => ({ seq, bytes: 1 }));
+    fifo.subscribe({ ...request, autoAck: false }, held).active = true;
+    fifo.wake();
+    await rows.answerAll();
+    jest.advanceTimersByTime(2 * UNTAKEN_MS);
+    await recalled();
+    expect(client.ahead).toEqual([]);
+    subscribe('b', 1000);
+    await rows.answerAll();
+    expect(seqs('b')).toEqual(range(11, 200));
+  });
+
   it('is passed on once when it is acknowledged while it is recalled', async () => {
     fill(200);
     const client = await fast('a');
