@@ -25,8 +25,8 @@ interface Subscribed {
   windowBytes?: number;
   ahead: number;
   autoAck: boolean;
-  /** Acknowledges what comes by itself. */
-  prompt: boolean;
+  /** Acknowledges so many messages by itself. */
+  prompt: number;
   held: Set<number>;
   received: Array<{ seq: number; text: string }>;
 }
@@ -63,7 +63,7 @@ export class FifoConnector {
       ahead = 0,
       autoAck = false,
       prompt = true,
-    }: { window?: number; windowBytes?: number; ahead?: number; autoAck?: boolean; prompt?: boolean } = {},
+    }: { window?: number; windowBytes?: number; ahead?: number; autoAck?: boolean; prompt?: boolean | number } = {},
   ): Promise<string> {
     const subscribed: Subscribed = {
       id: randomUUID(),
@@ -73,7 +73,7 @@ export class FifoConnector {
       ...(windowBytes === undefined ? {} : { windowBytes }),
       ahead,
       autoAck,
-      prompt,
+      prompt: prompt === true ? Number.POSITIVE_INFINITY : Number(prompt),
       held: new Set(),
       received: [],
     };
@@ -109,11 +109,6 @@ export class FifoConnector {
     await this.remove(subscribed, seqs);
   }
 
-  /** Acknowledges no longer by itself. */
-  pause(id: string): void {
-    this.subscriptions.get(id)!.prompt = false;
-  }
-
   /** How many messages a subscription has and has not acknowledged. */
   held(id: string): number {
     return this.subscriptions.get(id)!.held.size;
@@ -142,7 +137,7 @@ export class FifoConnector {
       subscribed.received.push({ seq, text: quoted ? (JSON.parse(item.body) as string) : item.body });
       if (subscribed.autoAck) continue;
       subscribed.held.add(seq);
-      if (subscribed.prompt) acks.set(subscribed, [...(acks.get(subscribed) ?? []), seq]);
+      if (subscribed.received.length <= subscribed.prompt) acks.set(subscribed, [...(acks.get(subscribed) ?? []), seq]);
     }
     for (const [subscribed, seqs] of acks) void this.remove(subscribed, seqs).catch(() => undefined);
     return { gone: [...gone] };
