@@ -22,6 +22,7 @@ export default {
   modulePathIgnorePatterns: ['<rootDir>/.*/dist/'],
   globalSetup: '<rootDir>/jest.setup.mjs',
   globalTeardown: '<rootDir>/jest.teardown.mjs',
+  // More than any wait of a test, which then says itself what did not come.
   testTimeout: 360_000,
   maxWorkers: 2,
   workerIdleMemoryLimit: '1GB',
