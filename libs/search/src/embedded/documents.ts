@@ -26,7 +26,9 @@ export function searchableFields(document: IndexedDocument): Record<string, Valu
   const { source } = document;
   // A plain object: learned names begin with `@`, `extra.` or `metadata.`, so none is `__proto__`.
   const fields: Record<string, Value | Value[] | GeoValue[]> = {};
-  const add = (name: string, values: Value[]): void => {
+  const add = (name: string, all: Value[]): void => {
+    // A text is there once, as in Elasticsearch: value_count tells. Numbers are as often as they are sent.
+    const values = all.length > 1 && typeof all[0] === 'string' ? [...new Set(all)] : all;
     if (values.length > 0) fields[name] = values.length === 1 ? values[0]! : values;
   };
   for (const { name, type, path } of MEMBERS) {

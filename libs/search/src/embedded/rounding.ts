@@ -83,7 +83,9 @@ export class DateRounding {
     const date = Temporal.Instant.fromEpochMilliseconds(key - this.offset).toZonedDateTimeISO(this.zone);
     if (typeof this.interval === 'number') {
       const next = date.toPlainDateTime().add({ milliseconds: this.interval }).toZonedDateTime(this.zone);
-      return Math.max(next.epochMilliseconds + this.offset, key + 1);
+      // After clocks have changed within an interval, buckets begin where they would have begun without.
+      const aligned = this.start(next).epochMilliseconds + this.offset;
+      return Math.max(aligned > key ? aligned : next.epochMilliseconds + this.offset, key + 1);
     }
     if (WITHIN_A_DAY.includes(this.interval)) return key + FIXED_IN_UTC[this.interval]!;
     const months = MONTHS[this.interval];

@@ -187,7 +187,7 @@ const corners = (): IndexedDocument[] => [
   document(CORNERS, {
     ...corner,
     timestamp: '2026-02-28T00:00:00.999Z',
-    value: { word: 'ISI ΟΔΟΣ', n: 1e17 + 64, huge: -1e21 },
+    value: { word: 'ISI ΟΔΟΣ', n: 1e17 + 64, huge: -1e21, twice: ['a', 'b', 'a'], same: [2, 2] },
     location: { lat: 90, lon: -180 },
   }),
   // Of another month, which has none of the fields.

@@ -91,6 +91,12 @@ export const cornerCases: Case[] = [
     { histogram: { field: '@corner.value.half', interval: 1, missing: 3 } },
     { buckets: [{ key: 0, doc_count: 1 }, { doc_count: 0 }, { doc_count: 0 }, { key: 3, doc_count: 4 }] },
   ),
+  buckets('value_count of a text that is there twice', { value_count: { field: '@corner.value.twice' } }, { value: 2 }),
+  buckets(
+    'value_count of a number that is there twice',
+    { value_count: { field: '@corner.value.same' } },
+    { value: 2 },
+  ),
   buckets('extended_stats of dates', { extended_stats: { field: 'created' } }, { count: 5 }),
   buckets(
     'min of a field that a month does not have, in buckets',
@@ -198,6 +204,28 @@ export const cornerCases: Case[] = [
     { date_histogram: { field: 'timestamp', calendar_interval: 'day', time_zone: 'Europe/Paris' } },
     { buckets: [{ key_as_string: '1900-02-28T00:00:00.000+00:09' }] },
     { range: { timestamp: { lt: '1901-01-01' } } },
+  ),
+  buckets(
+    'date_histogram of hours where clocks change by half of one',
+    {
+      date_histogram: {
+        field: 'timestamp',
+        fixed_interval: '1h',
+        time_zone: 'Australia/Lord_Howe',
+        extended_bounds: { min: '2026-10-04T00:00', max: '2026-10-04T05:00' },
+      },
+    },
+    {
+      buckets: [
+        '00:00:00.000+10:30',
+        '01:00:00.000+10:30',
+        '02:30:00.000+11:00',
+        '03:00:00.000+11:00',
+        '04:00:00.000+11:00',
+        '05:00:00.000+11:00',
+      ].map((time) => ({ key_as_string: `2026-10-04T${time}` })),
+    },
+    none,
   ),
   buckets(
     'date_histogram with bounds and an offset',
