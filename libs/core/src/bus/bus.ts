@@ -4,6 +4,7 @@ import { connect, type NatsConnection, type Subscription } from '@nats-io/transp
 import { randomBytes } from 'node:crypto';
 import { type Logger, metrics, NO_TRACING, type Tracing } from '../telemetry/index.js';
 import { decodeEntry, type EntryItem } from '../messages/index.js';
+import { ReadItems } from './read-items.js';
 import { StreamStates } from './stream-states.js';
 import { checkServer, controlSubject, LEASES_BUCKET, REGISTRY_BUCKET } from './streams.js';
 
@@ -51,6 +52,7 @@ export class Bus {
   /** Unique for this process run: origin of entries, holder of leases. */
   readonly instance = randomBytes(8).toString('hex');
   readonly streams: StreamStates;
+  readonly decoded = new ReadItems();
   private readonly reconnectListeners = new Set<() => void>();
 
   private constructor(

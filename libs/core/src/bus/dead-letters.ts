@@ -1,6 +1,6 @@
 import { Audit } from '../audit/audit.js';
 import type { Bus } from './bus.js';
-import type { ReadItem } from './partition-feeds.js';
+import type { ReadItem } from './read-items.js';
 import { deadSubject } from './streams.js';
 
 /** Keeps a message that cannot be handled, with the reason, before its reader moves past it. */

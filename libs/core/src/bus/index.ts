@@ -1,7 +1,7 @@
 export { Bus, type BusOptions, connectNats } from './bus.js';
 export { LeaseManager, type LeaseListener } from './leases.js';
 export { NO_EFFECT, PartitionReader, type AfterCommit, type ReaderOptions } from './partition-reader.js';
-export type { ReadItem } from './partition-feeds.js';
+export type { ReadItem } from './read-items.js';
 export { OutboxRelay } from './outbox-relay.js';
 export { deregisterReader, fence, FencedError, movePositions, type Position, purgeRead } from './positions.js';
 export {

@@ -1,16 +1,9 @@
 import { DeliverPolicy, type JsMsg } from '@nats-io/jetstream';
-import { decodeEntry, type EntryItem } from '../messages/index.js';
 import type { Bus } from './bus.js';
 import type { Position } from './positions.js';
 import { NUMBER_HEADER, ORIGIN_HEADER } from './publisher.js';
+import type { ReadItem } from './read-items.js';
 import { streamName, type PartitionedStream } from './streams.js';
-
-/** One message or event, and where it was read. */
-export interface ReadItem extends EntryItem {
-  stream: PartitionedStream;
-  partition: number;
-  seq: number;
-}
 
 export interface Entry {
   /** Of the stream with its partition, as in {@link streamName}. */
@@ -20,7 +13,7 @@ export interface Entry {
   seq: number;
   origin: string;
   number: number;
-  items: ReadItem[];
+  items: readonly ReadItem[];
   bytes: number;
   /** When the stream took it, epoch milliseconds. */
   at: number;
@@ -198,9 +191,9 @@ export class PartitionFeeds {
     const { seq, data } = message;
     const name = streamName(stream, partition);
     feed.buffered = seq;
-    let items: ReadItem[] = [];
+    let items: readonly ReadItem[] = [];
     try {
-      items = decodeEntry(data).map(({ header, body }) => ({ header, body, stream, partition, seq }));
+      items = this.bus.decoded.of(stream, partition, message);
     } catch (error) {
       this.bus.logger.error({ stream: name, seq, error: String(error) }, 'skipped an entry of unknown format');
     }

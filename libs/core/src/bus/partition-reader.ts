@@ -4,8 +4,9 @@ import { type BatchSpans, metrics } from '../telemetry/index.js';
 import type { Bus } from './bus.js';
 import { writeDeadLetter } from './dead-letters.js';
 import { LeaseManager } from './leases.js';
-import { type Entry, PartitionFeeds, type ReadItem } from './partition-feeds.js';
+import { type Entry, PartitionFeeds } from './partition-feeds.js';
 import { FencedError, fence, keptOrigins, movePositions, reportPositions, type Position } from './positions.js';
+import type { ReadItem } from './read-items.js';
 import { measureLag, type ReaderProgress } from './reader-lag.js';
 import { streamName, type PartitionedStream } from './streams.js';
 import { describeRead } from './traced-items.js';
@@ -310,7 +311,13 @@ export class PartitionReader {
     const began = performance.now();
     const after: AfterCommit[] = [];
     const { name } = this.options;
-    const spans = this.bus.tracing.batch(`${name} process`, 'consumer', items, describeRead(name, items.length));
+    const spans = this.bus.tracing.batch(
+      `${name} process`,
+      'consumer',
+      items,
+      describeRead(name, items.length),
+      (item, header) => item.withHeader(header),
+    );
     try {
       await this.options.database.transaction(async (manager) => {
         await movePositions(manager, name, [...moved]);

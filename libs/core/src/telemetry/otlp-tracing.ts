@@ -159,6 +159,7 @@ export class OtlpTracing implements Tracing {
     kind: Kind,
     items: Item[],
     describe: (item: Item, header: Record<string, unknown>) => SpanAttributes,
+    withHeader: (item: Item, header: string) => Item = (item, header) => ({ ...item, header }),
   ): BatchSpans<Item> {
     const spans = new Map<Item, RecordedSpan>();
     for (const [i, item] of items.entries()) {
@@ -168,7 +169,7 @@ export class OtlpTracing implements Tracing {
       if (!parent?.sampled) continue;
       const span = this.begin(name, kind, parent);
       span.set(describe(item, header));
-      const traced = { ...item, header: JSON.stringify({ ...header, traceparent: span.traceparent }) };
+      const traced = withHeader(item, JSON.stringify({ ...header, traceparent: span.traceparent }));
       items[i] = traced;
       spans.set(traced, span);
     }

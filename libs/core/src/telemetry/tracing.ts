@@ -52,12 +52,14 @@ export interface Tracing {
    * A step of each traced item of a batch. In place of such an item comes a copy, in whose header the new span is the
    * context: what is made of it goes on from there.
    * @param describe what the span of an item says, of its parsed header.
+   * @param withHeader copies an item that is more than its own properties.
    */
   batch<Item extends EntryItem>(
     name: string,
     kind: SpanKind,
     items: Item[],
     describe: (item: Item, header: Record<string, unknown>) => SpanAttributes,
+    withHeader?: (item: Item, header: string) => Item,
   ): BatchSpans<Item>;
   /** Sends what has ended, within a few seconds. */
   close(): Promise<void>;

@@ -55,11 +55,11 @@ export const deviceStatesReader = (bus: Bus, database: Database, audit: Audit): 
       const activities: Array<ActivityStateEvent & { tenantId: string }> = [];
       for (const item of items)
         if (item.stream === 'READY') {
-          const header = JSON.parse(item.header) as MessageHeader;
+          const header = item.headerAs<MessageHeader>();
           heard.message(header, item.body);
           telemetry.message(header, item.body);
         } else {
-          const { tenantId, type } = JSON.parse(item.header) as EventHeader;
+          const { tenantId, type } = item.headerAs<EventHeader>();
           if (type === 'nodeContact') heard.contact(tenantId, JSON.parse(item.body) as NodeSessionEvent);
           else if (type === NODE_STATUS) heard.status(tenantId, JSON.parse(item.body) as NodeStatusEvent);
           else if (type === DEVICE_NETWORK) heard.network(tenantId, JSON.parse(item.body) as DeviceNetworkEvent);

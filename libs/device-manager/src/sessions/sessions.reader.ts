@@ -47,10 +47,10 @@ const nodeKey = (tenantId: string, connector: string, nodeId: string): string =>
 
 function eventsByNode(items: ReadItem[]): Map<string, NodeEvents> {
   const nodes = new Map<string, NodeEvents>();
-  for (const { header, body } of items) {
-    const { tenantId, type } = JSON.parse(header) as EventHeader;
+  for (const item of items) {
+    const { tenantId, type } = item.headerAs<EventHeader>();
     if (!NODE_EVENTS.has(type)) continue;
-    const event = JSON.parse(body) as NodeEvent;
+    const event = JSON.parse(item.body) as NodeEvent;
     const key = nodeKey(tenantId, event.connector, event.nodeId);
     const node = nodes.get(key);
     if (node) node.events.push(event);

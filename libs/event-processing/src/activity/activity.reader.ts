@@ -104,7 +104,7 @@ export function activityReader(bus: Bus, database: Database, targetsMoved: () =>
 }
 
 async function hear(items: ReadItem[], manager: EntityManager): Promise<Heard> {
-  const headers = items.map(({ header }) => JSON.parse(header) as MessageHeader | EventHeader);
+  const headers = items.map((item) => item.headerAs<MessageHeader | EventHeader>());
   const heard = new Heard();
   const tenants = await tenantsWithRules(manager, new Set(headers.map(({ tenantId }) => tenantId)));
   if (tenants.size === 0) return heard;

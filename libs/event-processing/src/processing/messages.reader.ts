@@ -28,7 +28,7 @@ export function messagesReader(bus: Bus, database: Database, audit: Audit, logge
 
   /** The messages of tenants that have enabled rules; the others are not even parsed. */
   async function incomingOf(items: ReadItem[], manager: EntityManager): Promise<Incoming[]> {
-    const headers = items.map(({ header }) => JSON.parse(header) as MessageHeader);
+    const headers = items.map((item) => item.headerAs<MessageHeader>());
     const versions = await versionsOf(manager, new Set(headers.map(({ tenantId }) => tenantId)));
     if (versions.length === 0) return [];
     const tenants = new Map<string, TenantRules>();

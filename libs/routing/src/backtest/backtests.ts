@@ -10,7 +10,7 @@ import { DELIVERED_KINDS } from '../actions/action.js';
 import { prepare, type PreparedAction, UnrenderableError } from '../actions/prepared-action.js';
 import { MAX_SMS_TEXT } from '../deliveries/texting.js';
 import { compileFilter, type Predicate } from '../routing/filter.js';
-import { type Subject, subjectOf } from '../routing/subject.js';
+import { DataMessageSubject, EventSubject, type Subject } from '../routing/subject.js';
 import type { PolicyBacktestDto } from './backtest.dto.js';
 
 /** Characters of what the actions of an answer would have sent: a message may have a million. */
@@ -68,14 +68,10 @@ function subjectFor(tenantId: string, stored: Stored, text: string): Subject {
   if (isDataMessage(stored)) {
     const deviceId = stored.metadata.source;
     const header = { tenantId, id, streamId, timestamp, ...(deviceId === undefined ? {} : { deviceId }) };
-    return subjectOf({ stream: 'READY', header: JSON.stringify(header), body: text });
+    return new DataMessageSubject(header, text);
   }
   const { type, event } = routedEvent(stored);
-  return subjectOf({
-    stream: 'EVENTS',
-    header: JSON.stringify({ tenantId, type, key: streamId }),
-    body: JSON.stringify(event),
-  });
+  return new EventSubject({ tenantId, type, key: streamId }, JSON.stringify(event));
 }
 
 /** What the actions would send for a message or event. */

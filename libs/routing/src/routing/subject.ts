@@ -30,7 +30,7 @@ export interface Subject {
   readonly ruleId: string | undefined;
 }
 
-class DataMessageSubject implements Subject {
+export class DataMessageSubject implements Subject {
   readonly type = 'dataMessage';
   readonly status = undefined;
   readonly messageType = undefined;
@@ -76,7 +76,7 @@ class DataMessageSubject implements Subject {
   }
 }
 
-class EventSubject implements Subject {
+export class EventSubject implements Subject {
   private parsed?: Fields;
 
   constructor(
@@ -130,7 +130,7 @@ class EventSubject implements Subject {
   }
 }
 
-export const subjectOf = (item: Pick<ReadItem, 'stream' | 'header' | 'body'>): Subject =>
+export const subjectOf = (item: ReadItem): Subject =>
   item.stream === 'EVENTS'
-    ? new EventSubject(JSON.parse(item.header) as EventHeader, item.body)
-    : new DataMessageSubject(JSON.parse(item.header) as MessageHeader, item.body);
+    ? new EventSubject(item.headerAs<EventHeader>(), item.body)
+    : new DataMessageSubject(item.headerAs<MessageHeader>(), item.body);

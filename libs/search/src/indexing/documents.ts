@@ -9,12 +9,12 @@ import {
 import type { IndexedDocument } from '../search-engine.js';
 
 /** A message of READY, or an event that is stored too; undefined for those that are only routed. */
-export function documentOf({ stream, header, body }: ReadItem): IndexedDocument | undefined {
-  if (stream === 'EVENTS') {
-    const stored = storedEvent(JSON.parse(header) as EventHeader, body);
+export function documentOf(item: ReadItem): IndexedDocument | undefined {
+  if (item.stream === 'EVENTS') {
+    const stored = storedEvent(item.headerAs<EventHeader>(), item.body);
     return stored && toDocument(stored.header.tenantId, stored.message);
   }
-  return storedDocument((JSON.parse(header) as MessageHeader).tenantId, body);
+  return storedDocument(item.headerAs<MessageHeader>().tenantId, item.body);
 }
 
 /** @param text a message as the store keeps it, JSON. */

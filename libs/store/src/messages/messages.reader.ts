@@ -18,10 +18,10 @@ const rowOf = ({ tenantId, streamId, timestamp, id }: MessageHeader, body: strin
 ];
 
 /** Nothing for the events that are not stored. */
-function rowsOf({ stream, header, body }: ReadItem): Row[] {
-  if (stream !== 'EVENTS') return [rowOf(JSON.parse(header) as MessageHeader, body)];
-  const eventHeader = JSON.parse(header) as EventHeader;
-  const stored = storedEvent(eventHeader, body);
+function rowsOf(item: ReadItem): Row[] {
+  if (item.stream !== 'EVENTS') return [rowOf(item.headerAs<MessageHeader>(), item.body)];
+  const eventHeader = item.headerAs<EventHeader>();
+  const stored = storedEvent(eventHeader, item.body);
   return stored ? [rowOf(stored.header, JSON.stringify(stored.message), eventHeader.stored?.cause)] : [];
 }
 
