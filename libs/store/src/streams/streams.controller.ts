@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream';
 import { Body, Controller, Get, Headers, HttpCode, Inject, Param, Post, Query, Res } from '@nestjs/common';
 import { ApiBody, ApiOperation, ApiQuery, ApiResponse, ApiTags } from '@nestjs/swagger';
 import type { ApiKeyIdentity } from '@orrery/core/auth';
@@ -70,6 +71,8 @@ export class StreamsController {
   ): Promise<void> {
     // Stored messages are JSON already: they are joined, not parsed and printed again.
     const messages = await this.streams.read(key, streamId, query);
+    // The server would read it to its end, and nobody would wait for that.
+    if (messages instanceof Readable && reply.request.method === 'HEAD') messages.destroy();
     await reply.type('application/json; charset=utf-8').send(messages);
   }
 }

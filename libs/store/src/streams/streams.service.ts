@@ -26,8 +26,8 @@ const MAX_ERRORS = 1000;
 /** Messages of a bulk that its trace follows. */
 const MAX_TRACED = 10;
 
-/** Of messages that a read holds at once: a thousand may have a thousand times as much. */
-const PAGE_BYTES = 8_000_000;
+/** Of messages that are read at once, of up to a gigabyte: a client that is slow to take them makes us hold a few times as much. */
+const PAGE_BYTES = 2_000_000;
 
 /** Query parameters of reading a stream (manual 13.2.5). */
 export interface StreamQuery {
@@ -38,7 +38,6 @@ export interface StreamQuery {
 
 interface Selection {
   key: ApiKeyIdentity;
-  streamId: string;
   conditions: string[];
   parameters: unknown[];
 }
@@ -123,35 +122,31 @@ export class StreamsService {
     const bookmark =
       query.bookmarkId === undefined ? undefined : await this.bookmark(key.tenantId, streamId, query.bookmarkId);
     const limit = this.limit(query.limit);
-    const selection = { key, streamId, conditions, parameters };
+    const selection = { key, conditions, parameters };
     const first = await this.page(selection, limit, bookmark);
     if (!first.next) return `[${first.text}]`;
     return Readable.from(this.pieces(selection, limit, first), { objectMode: false });
   }
 
-  private async *pieces(selection: Selection, limit: number, first: Page): AsyncIterable<string> {
-    yield `[${first.text}`;
-    let left = limit - first.count;
-    for (let { next } = first; next;) {
-      const page = await this.page(selection, left, next);
-      if (page.count > 0) yield `,${page.text}`;
+  private async *pieces(selection: Selection, limit: number, page: Page): AsyncIterable<string> {
+    let [before, left] = ['[', limit];
+    for (;;) {
+      if (page.count > 0) yield `${before}${page.text}`;
+      if (!page.next) break;
+      before = ',';
       left -= page.count;
-      next = page.next;
+      page = await this.page(selection, left, page.next);
     }
     yield ']';
   }
 
   /** What comes next, but no more than is held at once. */
-  private async page(
-    { key, streamId, conditions, parameters }: Selection,
-    limit: number,
-    after?: Place,
-  ): Promise<Page> {
+  private async page({ key, conditions, parameters }: Selection, limit: number, after?: Place): Promise<Page> {
     const values = [...parameters];
     const where = [...conditions];
     if (after) where.push(`(timestamp, id) < ($${values.push(after.timestamp)}, $${values.push(after.id)})`);
-    const rows = await this.database.query<{ body: string }>(
-      `SELECT body FROM (
+    const rows = await this.database.query<Place & { body: string }>(
+      `SELECT timestamp, id, body FROM (
          SELECT *, sum(octet_length(body)) OVER (ORDER BY timestamp DESC, id DESC) - octet_length(body) AS bytes_before
          FROM (
            SELECT timestamp, id, body FROM messages
@@ -167,8 +162,8 @@ export class StreamsService {
     const text = rows.map(({ body }) => body).join(',');
     const page: Page = { text, count: rows.length };
     if (rows.length === limit || Buffer.byteLength(text) < PAGE_BYTES) return page;
-    const { id } = JSON.parse(rows.at(-1)!.body) as { id: string };
-    return { ...page, next: await this.bookmark(key.tenantId, streamId, id) };
+    const { timestamp, id } = rows.at(-1)!;
+    return { ...page, next: { timestamp, id } };
   }
 
   private limit(text: string | undefined): number {

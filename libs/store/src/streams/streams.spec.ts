@@ -8,6 +8,7 @@ import {
   type KeyRing,
   keyRing,
   startBackend,
+  withinWindow,
 } from '@orrery/core/testing';
 import type { LimitValues } from '@orrery/core/limits';
 import type { DataMessage } from '@orrery/core/messages';
@@ -303,6 +304,38 @@ describe('GET /api/v0/data/streams/{streamId}', () => {
     expect(await numbers(`?limit=17&bookmarkId=${second!.id}`)).toEqual(descending.slice(2, 19));
     expect(await numbers(`?timeRange=${timestamp},`)).toEqual(descending);
   });
+
+  it('holds nothing of the database for clients that do not take what they asked for, or go away', async () => {
+    const heavy = `${url}/api/v0/data/streams/heavy`;
+    const headers = { 'X-API-KEY': keys.grant('tenant-a').value };
+    // More than there are connections to the database.
+    const asked = await Promise.all(
+      Array.from({ length: 20 }, async () => {
+        const asking = request(heavy, { headers, agent: false }).end();
+        const [answer] = (await once(asking, 'response')) as [IncomingMessage];
+        expect(answer.statusCode).toBe(200);
+        return { asking, answer };
+      }),
+    );
+    expect(await read('heavy')).toHaveLength(21);
+    const [last, ...others] = asked;
+    for (const { asking } of others) asking.on('error', () => undefined).destroy();
+    expect(await read('heavy')).toHaveLength(21);
+    const pieces: Buffer[] = [];
+    for await (const piece of last!.answer) pieces.push(piece as Buffer);
+    expect(JSON.parse(Buffer.concat(pieces).toString())).toHaveLength(21);
+  });
+
+  it('reads no more than it holds for HEAD', () =>
+    withinWindow(60_000, async () => {
+      const key = keys.grant('tenant-a', { limits: { streamReadsPerMinute: 30 } }).value;
+      const limited = apiClient(url, key);
+      const head = await fetch(`${url}/api/v0/data/streams/heavy`, { method: 'HEAD', headers: { 'X-API-KEY': key } });
+      expect(head.status).toBe(200);
+      // All of it would have been read by now.
+      expect((await limited.get('/api/v0/data/streams/heavy')).status).toBe(200);
+      expect((await limited.get('/api/v0/data/streams/heavy?limit=1')).status).toBe(200);
+    }));
 
   it('STO-012 keeps the messages of a time range, both bounds included', async () => {
     await api.post('/api/v0/data/bulk', [
