@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Pool, PoolClient } from 'pg';
 import { DataSource, type EntityManager, type EntitySchema, type MigrationInterface } from 'typeorm';
 import { type Logger, metrics, onScrape } from '../telemetry/index.js';
@@ -105,12 +106,15 @@ export async function driverClient(manager: EntityManager): Promise<PoolClient> 
   return (await manager.queryRunner!.connect()) as unknown as PoolClient;
 }
 
+/** How often a migration looks whether another one has ended. */
+const TURN_MS = 200;
+
 /** Creates the schema and brings it up to date. Run by the migration job; an advisory lock lets one run at a time. */
 export async function migrate(url: string, schema: Schema, logger: Logger): Promise<void> {
   const plain = new DataSource({ type: 'postgres', url, poolSize: 1 });
   await plain.initialize();
   try {
-    await plain.query(`SELECT pg_advisory_lock(hashtext('orrery.migrations'))`);
+    await ownTurn(plain);
     await plain.query(`CREATE SCHEMA IF NOT EXISTS "${schema.name}"`);
     const database = await Database.connect({ url, schema, poolSize: 2, applicationName: 'orrery-migrate' });
     try {
@@ -122,4 +126,15 @@ export async function migrate(url: string, schema: Schema, logger: Logger): Prom
   } finally {
     await plain.destroy();
   }
+}
+
+/** Asks again and again: an index that is made concurrently waits for every statement that waits for a lock. */
+async function ownTurn(connection: DataSource): Promise<void> {
+  const lock = async (): Promise<boolean> => {
+    const [row] = (await connection.query(
+      `SELECT pg_try_advisory_lock(hashtext('orrery.migrations')) AS locked`,
+    )) as Array<{ locked: boolean }>;
+    return row!.locked;
+  };
+  while (!(await lock())) await delay(TURN_MS);
 }
