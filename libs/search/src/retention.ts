@@ -1,15 +1,9 @@
-import { type Bus, callRpc, RpcUnavailableError } from '@orrery/core/bus';
-import { longestKept } from '@orrery/identity/contract';
+import type { Bus } from '@orrery/core/bus';
+import { oldestKept } from '@orrery/identity/contract';
 import type { SearchEngine } from './search-engine.js';
 
-const DAY_MS = 24 * 3600 * 1000;
-
-/** Removes what arrived before the longest time that any tenant's offer keeps it; nothing while identity can't be asked. */
+/** Removes what is older than any tenant's offer keeps it. */
 export async function removeExpired(bus: Bus, engine: SearchEngine): Promise<void> {
-  const { days } = await callRpc(bus, longestKept, { limit: 'searchDays' }).catch((error: unknown) => {
-    // It is asked again at the next time.
-    if (error instanceof RpcUnavailableError) return { days: null };
-    throw error;
-  });
-  if (days !== null) await engine.expire(new Date(Math.max(0, Date.now() - days * DAY_MS)).toISOString());
+  const oldest = await oldestKept(bus, 'searchDays');
+  if (oldest) await engine.expire(oldest.toISOString());
 }

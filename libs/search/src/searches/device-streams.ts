@@ -1,4 +1,5 @@
 import { type Bus, serveRpc } from '@orrery/core/bus';
+import { ApiError } from '@orrery/core/http';
 import type { Running } from '@orrery/core/service';
 import { type DeviceStream, streamsOfDevice } from '../contract.js';
 import { MESSAGE_FIELDS, parseSearch } from '../dsl/index.js';
@@ -45,7 +46,14 @@ export class DeviceStreams implements Running {
       (name) => MESSAGE_FIELDS[name],
       Date.now(),
     );
-    const { aggregations } = await this.engine.search(tenantId, request);
+    const { aggregations } = await this.engine.search(tenantId, request).catch((error: unknown) => {
+      // It would tell how to write another search, and nobody wrote this one.
+      if (error instanceof ApiError && error.status === 400)
+        throw new ApiError('SERVICE_UNAVAILABLE', {
+          reason: 'the device has more messages than can be counted in time',
+        });
+      throw error;
+    });
     return (aggregations!['streams'] as { buckets: Bucket[] }).buckets.map(({ key, doc_count, last }) => ({
       streamId: key,
       count: doc_count,

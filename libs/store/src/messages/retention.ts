@@ -1,9 +1,8 @@
-import { type Bus, callRpc, RpcUnavailableError } from '@orrery/core/bus';
+import type { Bus } from '@orrery/core/bus';
 import type { Database } from '@orrery/core/database';
-import { longestKept } from '@orrery/identity/contract';
+import { oldestKept } from '@orrery/identity/contract';
 
 const MONTHS_AHEAD = 3;
-const DAY_MS = 24 * 3600 * 1000;
 
 const month = (date: Date, offset: number): Date =>
   new Date(Date.UTC(date.getUTCFullYear(), date.getUTCMonth() + offset, 1));
@@ -22,18 +21,10 @@ export async function ensurePartitions(database: Database, now = new Date()): Pr
   }
 }
 
-/**
- * Drops the months of which every message is older than any tenant's offer keeps it.
- * @returns the dropped partitions: none while identity can't be asked.
- */
-export async function dropExpiredPartitions(bus: Bus, database: Database, now = Date.now()): Promise<string[]> {
-  const { days } = await callRpc(bus, longestKept, { limit: 'dataDays' }).catch((error: unknown) => {
-    // Nothing is lost: identity is asked again at the next time.
-    if (error instanceof RpcUnavailableError) return { days: null };
-    throw error;
-  });
-  if (days === null) return [];
-  const oldest = new Date(Math.max(0, now - days * DAY_MS));
+/** Drops the months of which every message is older than any tenant's offer keeps it. */
+export async function dropExpiredPartitions(bus: Bus, database: Database): Promise<void> {
+  const oldest = await oldestKept(bus, 'dataDays');
+  if (!oldest) return;
   const partitions = await database.query<{ name: string }>(
     `SELECT c.relname AS name FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = 'messages'::regclass`,
   );
@@ -44,5 +35,4 @@ export async function dropExpiredPartitions(bus: Bus, database: Database, now = 
       return parts && new Date(Date.UTC(Number(parts[1]), Number(parts[2]), 1)) <= oldest;
     });
   for (const name of expired) await database.query(`DROP TABLE ${name}`);
-  return expired;
 }
