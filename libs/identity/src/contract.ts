@@ -1,5 +1,5 @@
 import type { AccountType } from '@orrery/core/auth';
-import { type Bus, callRpc, defineRpc, RpcUnavailableError } from '@orrery/core/bus';
+import { defineRpc } from '@orrery/core/bus';
 import type { SectionContents } from '@orrery/core/limits';
 
 /** A tenant account with its master API key (manual 4.1 and 4.3). */
@@ -52,23 +52,3 @@ export const longestKept = defineRpc<{ limit: 'dataDays' | 'searchDays' }, { day
   'identity',
   'longestKept',
 );
-
-const DAY_MS = 24 * 3600 * 1000;
-
-/**
- * What arrived before is kept by no offer.
- * @returns undefined when something is kept for ever, and while identity can't be asked: to be asked at another time.
- */
-export async function oldestKept(bus: Bus, limit: 'dataDays' | 'searchDays'): Promise<Date | undefined> {
-  try {
-    const { days } = await callRpc(bus, longestKept, { limit });
-    return days === null ? undefined : new Date(Math.max(0, Date.now() - days * DAY_MS));
-  } catch (error) {
-    if (!(error instanceof RpcUnavailableError)) throw error;
-    bus.logger.warn(
-      { limit },
-      'nothing is removed for its age: identity, which knows what offers keep, does not answer',
-    );
-    return undefined;
-  }
-}

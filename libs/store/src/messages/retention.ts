@@ -1,8 +1,9 @@
-import type { Bus } from '@orrery/core/bus';
+import { type Bus, callRpc, RpcUnavailableError } from '@orrery/core/bus';
 import type { Database } from '@orrery/core/database';
-import { oldestKept } from '@orrery/identity/contract';
+import { longestKept } from '@orrery/identity/contract';
 
 const MONTHS_AHEAD = 3;
+const DAY_MS = 24 * 3600 * 1000;
 
 const month = (date: Date, offset: number): Date =>
   new Date(Date.UTC(date.getUTCFullYear(), date.getUTCMonth() + offset, 1));
@@ -21,10 +22,18 @@ export async function ensurePartitions(database: Database, now = new Date()): Pr
   }
 }
 
-/** Drops the months of which every message is older than any tenant's offer keeps it. */
+/**
+ * Drops the months of which every message is older than any tenant's offer keeps it: none while identity can't be asked,
+ * which it is again at the next time.
+ */
 export async function dropExpiredPartitions(bus: Bus, database: Database): Promise<void> {
-  const oldest = await oldestKept(bus, 'dataDays');
-  if (!oldest) return;
+  const { days } = await callRpc(bus, longestKept, { limit: 'dataDays' }).catch((error: unknown) => {
+    if (!(error instanceof RpcUnavailableError)) throw error;
+    bus.logger.warn('no message is dropped for its age: identity, which knows what offers keep, does not answer');
+    return { days: null };
+  });
+  if (days === null) return;
+  const oldest = new Date(Math.max(0, Date.now() - days * DAY_MS));
   const partitions = await database.query<{ name: string }>(
     `SELECT c.relname AS name FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = 'messages'::regclass`,
   );
