@@ -176,7 +176,7 @@ describe('what waits in the connector of the only subscriber', () => {
     const client = await stopped();
     const header: FifoRecallHeader = { recall: last.subscription, term: randomUUID() };
     const recall = encodeEntry([{ header: JSON.stringify(header), body: '' }]);
-    const answer = (await bus.connection.request(last.subject, recall)).json<FifoDeliveryReply>();
+    const answer = (await bus.connection.request(last.subject, recall, { timeout: 60_000 })).json<FifoDeliveryReply>();
     expect(answer.kept!.length).toBeGreaterThanOrEqual(100);
     client.most = TOTAL;
     client.acknowledge();

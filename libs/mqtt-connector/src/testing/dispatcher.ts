@@ -163,7 +163,9 @@ export class Dispatcher {
 
   private async deliver({ instance, subscription }: FifoSubscription, { seq, body }: Stored): Promise<void> {
     const header = JSON.stringify({ subscription, seq });
-    const reply = await this.bus.connection.request(fifoDeliverSubject(instance), encodeEntry([{ header, body }]));
+    const reply = await this.bus.connection.request(fifoDeliverSubject(instance), encodeEntry([{ header, body }]), {
+      timeout: 60_000,
+    });
     for (const gone of reply.json<FifoDeliveryReply>().gone) this.drop(gone);
   }
 }

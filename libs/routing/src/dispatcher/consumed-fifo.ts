@@ -221,7 +221,7 @@ export class ConsumedFifo {
       const free = subscriber.room(ahead);
       messages += free;
       enough ||= free > 0 && free * 4 >= subscriber.capacity(ahead);
-      if (free > 0) bytes += subscriber.roomBytes;
+      if (free > 0) bytes += subscriber.roomBytes(ahead);
     }
     return { messages, bytes, enough };
   }

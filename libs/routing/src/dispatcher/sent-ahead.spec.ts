@@ -41,6 +41,7 @@ class Client {
 
 let rows: Rows;
 let fifo: ConsumedFifo;
+let budget: ReadAheadBudget;
 let clients: Map<string, Client>;
 /** Recalls that their connector has not got yet. */
 let recalls: Array<() => void>;
@@ -58,10 +59,11 @@ beforeEach(() => {
   recalls = [];
   received = [];
   onMessage = () => undefined;
+  budget = new ReadAheadBudget();
   fifo = new ConsumedFifo(
     1,
     rows,
-    new ReadAheadBudget(),
+    budget,
     () => true,
     (_, __, deliveries) => {
       for (const { subscription, seq } of deliveries) clients.get(subscription)?.take(seq);
@@ -158,6 +160,23 @@ describe('the only subscriber', () => {
     const held = client.passedOn.length + client.ahead.length;
     expect(held).toBeGreaterThanOrEqual(10);
     expect(held).toBeLessThanOrEqual(11);
+  });
+
+  it('leaves no more in the memory of its dispatcher than is read ahead', async () => {
+    const all = budget.left;
+    fill(5000, 4000);
+    const client = subscribe('a', 100);
+    await rows.answerAll();
+    let most = 0;
+    for (let round = 0; round < 40; round++) {
+      jest.advanceTimersByTime(5);
+      client.acknowledge(Number.POSITIVE_INFINITY);
+      await tell(client);
+      most = Math.max(most, all - budget.left);
+    }
+    expect(client.ahead.length).toBeGreaterThan(0);
+    expect(most).toBeGreaterThan(0);
+    expect(most).toBeLessThanOrEqual((1 << 20) + 4000);
   });
 
   it('gives back what it has ahead when it stops acknowledging, and gets it again when it goes on', async () => {

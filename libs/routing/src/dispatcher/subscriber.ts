@@ -59,8 +59,9 @@ export class Subscriber {
     return Math.max(0, this.capacity(ahead) - this.held.size);
   }
 
-  get roomBytes(): number {
-    return this.windowBytes - this.heldBytes;
+  /** Bytes that it may get, when so many messages may be ahead: what is read and has no room would stay in memory. */
+  roomBytes(ahead: number): number {
+    return (this.capacity(ahead) > this.window ? MAX_AHEAD_BYTES : this.windowBytes) - this.heldBytes;
   }
 
   /** Messages that its connector keeps until there is room in the window. */
