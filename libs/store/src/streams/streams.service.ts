@@ -61,7 +61,7 @@ export class StreamsService {
   readonly ingestion: Ingestion;
 
   constructor(
-    bus: Bus,
+    private readonly bus: Bus,
     private readonly database: Database,
     private readonly rateLimits: RateLimits,
     private readonly audit: Audit,
@@ -135,7 +135,14 @@ export class StreamsService {
       if (!page.next) break;
       before = ',';
       left -= page.count;
-      page = await this.page(selection, left, page.next);
+      try {
+        page = await this.page(selection, left, page.next);
+      } catch (error) {
+        // Too late for a status: the connection is cut, and nobody else tells why.
+        const [tenantId, streamId] = selection.parameters;
+        this.bus.logger.error({ tenantId, streamId, error }, 'a read of a stream was cut off');
+        throw error;
+      }
     }
     yield ']';
   }

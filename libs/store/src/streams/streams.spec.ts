@@ -326,6 +326,23 @@ describe('GET /api/v0/data/streams/{streamId}', () => {
     expect(JSON.parse(Buffer.concat(pieces).toString())).toHaveLength(21);
   });
 
+  it('cuts the connection when it can read no further, so that no part is taken for all', async () => {
+    const headers = { 'X-API-KEY': keys.grant('tenant-a').value };
+    const asking = request(`${url}/api/v0/data/streams/heavy`, { headers, agent: false }).end();
+    const [answer] = (await once(asking, 'response')) as [IncomingMessage];
+    expect(answer.statusCode).toBe(200);
+    await backend.query('ALTER TABLE store.messages RENAME TO away');
+    try {
+      const taking = (async () => {
+        for await (const piece of answer) expect(piece).toBeInstanceOf(Buffer);
+      })();
+      await expect(taking).rejects.toMatchObject({ code: 'ECONNRESET' });
+    } finally {
+      await backend.query('ALTER TABLE store.away RENAME TO messages');
+    }
+    expect(await read('heavy')).toHaveLength(21);
+  });
+
   it('reads no more than it holds for HEAD', () =>
     withinWindow(60_000, async () => {
       const key = keys.grant('tenant-a', { limits: { streamReadsPerMinute: 30 } }).value;
