@@ -156,18 +156,23 @@ export class ElasticsearchEngine implements SearchEngine {
     const histograms = openHistograms(request.aggregations);
     if (histograms.length === 0) return;
     const { client, index } = this.options;
-    const header = { ignore_unavailable: true, allow_no_indices: true };
-    const { responses } = await this.ask<{ responses: Array<{ hits?: { hits: Array<{ sort: unknown[] }> } }> }>(() =>
-      client.transport.request({
+    const header = { ignore_unavailable: true, allow_no_indices: true, allow_partial_search_results: false };
+    const { responses } = await this.ask<{ responses: ExtremeAnswer[] }>(async () => {
+      const answer = (await client.transport.request({
         method: 'POST',
         path: `/${index}-*/_msearch`,
         bulkBody: extremesOf(histograms, tenantQuery(tenantId, request.query, fields), fields)
-          .flatMap((body) => [header, body])
+          .flatMap((body) => [header, { ...body, timeout: SEARCH_TIMEOUT }])
           .map((line) => `${JSON.stringify(line)}\n`)
           .join(''),
-      }),
-    );
-    // One that fails does so again in the search itself, which says why.
+      })) as unknown as { responses: ExtremeAnswer[] };
+      // What was not asked of all documents says nothing of the others.
+      const failed = answer.responses.find(({ status, timed_out }) => status >= 500 || timed_out);
+      if (failed)
+        throw new Error(`the extremes of a histogram could not be asked for: ${JSON.stringify(failed.error)}`);
+      return answer;
+    });
+    // One that is refused is refused again in the search itself, which says why.
     const extremes = responses.map(({ hits }) => hits?.hits[0]?.sort[0]);
     if (tooManyEmpty(histograms, extremes)) throw tooManyBuckets();
   }
@@ -266,6 +271,13 @@ export class ElasticsearchEngine implements SearchEngine {
       });
     }
   }
+}
+
+interface ExtremeAnswer {
+  status: number;
+  timed_out?: boolean;
+  error?: unknown;
+  hits?: { hits: Array<{ sort: unknown[] }> };
 }
 
 /** Without a tie-breaker after a hit: its values are those of the sorts that were asked for. */
