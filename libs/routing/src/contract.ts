@@ -42,12 +42,22 @@ export interface FifoSubscription {
   held: number[];
 }
 
+export interface FifoSubscribed {
+  fifoId: number;
+  /** A dispatcher has one term for as long as it has the partition. */
+  term: string;
+  /**
+   * Of what the subscription said that it holds: the rest has left the FIFO, or was given to another one meanwhile, and is not
+   * passed on any more. Absent when the dispatcher may be a former one.
+   */
+  kept?: number[];
+}
+
 /**
- * Answered by the partition's dispatcher; safe to repeat. Deliveries may follow the answer at once. A dispatcher has one term for
- * as long as it has the partition.
+ * Answered by the partition's dispatcher; safe to repeat. Deliveries may follow the answer at once.
  * @throws NOT_FOUND when the tenant has no such FIFO.
  */
-export const fifoSubscribe = defineRpc<FifoSubscription, { fifoId: number; term: string }>('routing', 'fifoSubscribe');
+export const fifoSubscribe = defineRpc<FifoSubscription, FifoSubscribed>('routing', 'fifoSubscribe');
 
 /** What the subscriptions held goes back. Unknown subscriptions are ignored. */
 export const fifoUnsubscribe = defineRpc<{ subscriptions: string[] }, Record<string, never>>(
@@ -105,6 +115,11 @@ export const fifoDeliverSubject = (instance: string): string => `fifo.deliver.${
 export interface FifoDeliveryHeader {
   subscription: string;
   seq: number;
+  /**
+   * The message that this dispatcher delivered to the subscription before; absent from the first one. When the connector has
+   * not got that, it takes nothing that comes after: the subscription is gone, and all of it comes again in its order.
+   */
+  after?: number;
   /** True when the text holds line breaks: the body is a JSON string of it, since an entry's body is one line. */
   quoted?: true;
   /** W3C trace context of the delivery. */

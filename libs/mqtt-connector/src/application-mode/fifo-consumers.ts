@@ -50,6 +50,8 @@ interface Held extends FifoConsumer {
   fifoId?: number;
   /** Of its dispatcher. */
   term?: string;
+  /** The last message that came. */
+  last?: number;
   /** Delivered, and not known by the dispatcher to be acknowledged. */
   held: Set<number>;
   /** Of them: what the receiver has, which is a window at most, and what waits for room there, in order. */
@@ -175,8 +177,9 @@ export class FifoConsumers {
   }
 
   private async ask(consumer: Held, timeoutMs?: number): Promise<void> {
-    const { id, tenantId, fifoName, autoAck, partition, held } = consumer;
-    const { fifoId, term } = await callRpc(
+    const { id, tenantId, fifoName, autoAck, partition, held, ahead } = consumer;
+    const named = [...held];
+    const { fifoId, term, kept } = await callRpc(
       this.bus,
       fifoSubscribe,
       {
@@ -188,7 +191,7 @@ export class FifoConsumers {
         windowBytes: WINDOW_BYTES,
         ahead: AHEAD,
         autoAck,
-        held: [...held],
+        held: named,
       },
       { to: String(partition), ...(timeoutMs === undefined ? {} : { timeoutMs }) },
     );
@@ -196,7 +199,12 @@ export class FifoConsumers {
     if (consumer.fifoId !== undefined && consumer.fifoId !== fifoId) {
       held.clear();
       consumer.passedOn.clear();
-      consumer.ahead.clear();
+      ahead.clear();
+    }
+    // This process was held up for so long that another subscription has some of it.
+    if (kept) {
+      const still = new Set(kept);
+      for (const seq of named) if (!still.has(seq) && ahead.delete(seq)) held.delete(seq);
     }
     consumer.fifoId = fifoId;
     consumer.term = term;
@@ -251,10 +259,15 @@ export class FifoConsumers {
         if (consumer) kept = this.giveBack(consumer, header.term);
         continue;
       }
-      const { subscription, seq, quoted, traceparent } = header;
+      const { subscription, seq, after, quoted, traceparent } = header;
       const consumer = this.consumers.get(subscription);
-      if (!consumer) gone.add(subscription);
-      else if (!consumer.held.has(seq))
+      // A delivery that was lost with a connection would leave newer messages before older ones.
+      if (!consumer || (after !== undefined && after !== consumer.last)) {
+        gone.add(subscription);
+        continue;
+      }
+      consumer.last = seq;
+      if (!consumer.held.has(seq))
         taken.push([consumer, seq, { body: quoted ? (JSON.parse(item.body) as string) : item.body, traceparent }]);
     }
     const reply: FifoDeliveryReply = { gone: [...gone], ...(kept ? { kept } : {}) };

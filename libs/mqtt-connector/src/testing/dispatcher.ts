@@ -31,6 +31,8 @@ export class Dispatcher {
   failing = false;
   /** What it needs to write acknowledgements. */
   writeMs = 0;
+  /** Messages beyond the window that a subscription gets. */
+  ahead = 0;
   private seq = 0;
   private servers: Array<{ unsubscribe(): void }> = [];
 
@@ -59,6 +61,14 @@ export class Dispatcher {
     for (const { messages } of this.fifos.values()) for (const message of messages) delete message.holder;
     for (let partition = 0; partition < this.bus.partitions; partition++)
       this.bus.connection.publish(FIFO_HELLO, JSON.stringify({ partition }));
+  }
+
+  /** As after a connector was silent: it is forgotten, and another one has the newest messages. */
+  giveNewest(tenantId: string, fifoName: string, count: number): void {
+    this.subscriptions.clear();
+    const { messages } = this.fifo(tenantId, fifoName);
+    for (const message of messages) delete message.holder;
+    for (const message of messages.slice(-count)) message.holder = 'another';
   }
 
   create(tenantId: string, fifoName: string, ...bodies: string[]): void {
@@ -95,9 +105,10 @@ export class Dispatcher {
             throw new RpcError('NOT_FOUND', 'asked of the wrong partition');
           const { id, messages } = this.fifo(tenantId, fifoName);
           this.subscriptions.set(subscription, request);
-          for (const message of messages) if (held.includes(message.seq)) message.holder = subscription;
+          for (const message of messages) if (held.includes(message.seq)) message.holder ??= subscription;
+          const kept = messages.filter(({ holder }) => holder === subscription).map(({ seq }) => seq);
           this.dispatch();
-          return { fifoId: id, term: 'only' };
+          return { fifoId: id, term: 'only', kept };
         },
         to,
       ),
@@ -152,7 +163,7 @@ export class Dispatcher {
         const free = [...this.subscriptions.values()].find(
           ({ tenantId, fifoName, subscription, window }) =>
             `${tenantId}/${fifoName}` === name &&
-            fifo.messages.filter(({ holder }) => holder === subscription).length < window,
+            fifo.messages.filter(({ holder }) => holder === subscription).length < window + this.ahead,
         );
         if (!free) break;
         message.holder = free.subscription;

@@ -361,6 +361,7 @@ export class ConsumedFifo {
     if (!subscriber) return false;
     this.take(subscriber, message.seq, message.bytes);
     const delivery = deliveryOf(subscriber, message);
+    subscriber.delivered = message.seq;
     const list = deliveries.get(subscriber.instance);
     if (list) list.push(delivery);
     else deliveries.set(subscriber.instance, [delivery]);

@@ -12,13 +12,14 @@ export interface Delivery extends EntryItem {
 const MAX_REQUEST_BYTES = 4 << 20;
 
 export function deliveryOf(
-  { id, autoAck }: { id: string; autoAck: boolean },
+  { id, autoAck, delivered }: { id: string; autoAck: boolean; delivered?: number },
   { seq, body, traceparent }: QueuedMessage,
 ): Delivery {
   const quoted = body.includes('\n');
   const header: FifoDeliveryHeader = {
     subscription: id,
     seq,
+    ...(delivered === undefined ? {} : { after: delivered }),
     ...(quoted ? { quoted } : {}),
     ...(traceparent === undefined ? {} : { traceparent }),
   };

@@ -15,6 +15,7 @@ import {
   fifoHeartbeat,
   type FifoRecallHeader,
   fifoSubscribe,
+  type FifoSubscribed,
   type FifoSubscription,
   fifoUnsubscribe,
 } from '../contract.js';
@@ -152,18 +153,18 @@ export class OwnedPartition {
     for (const [id, fifo] of this.bySubscription) if (fifo.subscriber(id)!.heard < deadline) this.drop(id);
   }
 
-  private async subscribe(request: FifoSubscription): Promise<{ fifoId: number; term: string }> {
+  private async subscribe(request: FifoSubscription): Promise<FifoSubscribed> {
     const acknowledged = new Set<string>();
     this.subscribing.add(acknowledged);
     try {
-      return { fifoId: await this.add(request, acknowledged), term: this.term };
+      return await this.add(request, acknowledged);
     } finally {
       this.subscribing.delete(acknowledged);
     }
   }
 
   /** @param acknowledged what is acknowledged meanwhile: the request may name it as held. */
-  private async add(request: FifoSubscription, acknowledged: ReadonlySet<string>): Promise<number> {
+  private async add(request: FifoSubscription, acknowledged: ReadonlySet<string>): Promise<FifoSubscribed> {
     const { queue, counts, database } = this.parts;
     const missing = (): ApiError => new ApiError('NOT_FOUND', `no FIFO "${request.fifoName}"`);
     const [row] = await database.query<{ id: number }>('SELECT id FROM fifos WHERE tenant_id = $1 AND name = $2', [
@@ -195,7 +196,8 @@ export class OwnedPartition {
       subscriber.active = true;
       fifo.wake();
     });
-    return id;
+    const kept = request.held.filter((seq) => subscriber.held.has(seq));
+    return { fifoId: id, term: this.term, ...(this.owns() ? { kept } : {}) };
   }
 
   /**
@@ -236,7 +238,8 @@ export class OwnedPartition {
     );
   }
 
-  private async takeBack({ id, instance }: Subscriber): Promise<ReadonlySet<number> | undefined> {
+  private async takeBack(subscriber: Subscriber): Promise<ReadonlySet<number> | undefined> {
+    const { id, instance } = subscriber;
     const header: FifoRecallHeader = { recall: id, term: this.term };
     try {
       const reply = await this.parts.bus.connection.request(
@@ -249,13 +252,18 @@ export class OwnedPartition {
     } catch (error) {
       this.parts.bus.logger.debug({ instance, error: String(error) }, 'a connector did not answer a recall');
     }
-    void this.drop(id);
+    this.dropUnlessAnew(subscriber);
     return undefined;
   }
 
   private async unsubscribe(subscriptions: string[]): Promise<Record<string, never>> {
     await Promise.all(subscriptions.map((id) => this.drop(id)));
     return {};
+  }
+
+  /** A subscription that has come back meanwhile is another one of the same name. */
+  private dropUnlessAnew(subscriber: Subscriber): void {
+    if (this.bySubscription.get(subscriber.id)?.subscriber(subscriber.id) === subscriber) void this.drop(subscriber.id);
   }
 
   private async drop(id: string): Promise<void> {
@@ -315,6 +323,7 @@ export class OwnedPartition {
 
   private async deliver(fifo: ConsumedFifo, instance: string, deliveries: Delivery[]): Promise<void> {
     let gone: Set<string>;
+    const subscribers = new Map(deliveries.map(({ subscription: id }) => [id, fifo.subscriber(id)]));
     const spans = this.parts.bus.tracing.batch('deliver fifo', 'producer', deliveries, () => ({
       'messaging.destination.partition.id': String(this.partition),
       'messaging.batch.message_count': deliveries.length,
@@ -338,6 +347,9 @@ export class OwnedPartition {
         fifo.id,
         done.map(({ seq }) => seq),
       ).catch(() => undefined);
-    for (const id of gone) void this.drop(id);
+    for (const id of gone) {
+      const subscriber = subscribers.get(id);
+      if (subscriber) this.dropUnlessAnew(subscriber);
+    }
   }
 }

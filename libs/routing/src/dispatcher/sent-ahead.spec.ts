@@ -1,4 +1,5 @@
 import { jest } from '@jest/globals';
+import type { FifoDeliveryHeader } from '../contract.js';
 import { Rows } from '../testing/rows.js';
 import { ConsumedFifo, UNTAKEN_MS } from './consumed-fifo.js';
 import { ReadAheadBudget } from './read-ahead.js';
@@ -9,11 +10,20 @@ class Client {
   ahead: number[] = [];
   /** Acknowledged, and not told to the dispatcher. */
   acknowledged: number[] = [];
+  private last?: number;
 
   constructor(
     readonly window: number,
     private readonly onMessage: (seq: number) => void,
   ) {}
+
+  /** A connector would take a gap for a delivery that was lost. */
+  deliver(seq: number, header: string): void {
+    const { after } = JSON.parse(header) as FifoDeliveryHeader;
+    if (after !== this.last) throw new Error(`${seq} comes after ${after}, which is not ${this.last}`);
+    this.last = seq;
+    this.take(seq);
+  }
 
   take(seq: number): void {
     this.ahead.push(seq);
@@ -66,7 +76,7 @@ beforeEach(() => {
     budget,
     () => true,
     (_, __, deliveries) => {
-      for (const { subscription, seq } of deliveries) clients.get(subscription)?.take(seq);
+      for (const { subscription, seq, header } of deliveries) clients.get(subscription)?.deliver(seq, header);
     },
     ({ id }) => new Promise((resolve) => recalls.push(() => resolve(clients.get(id)?.giveBack()))),
     (_, error) => {

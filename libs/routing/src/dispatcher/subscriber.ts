@@ -11,6 +11,8 @@ export class Subscriber {
   /** Bytes of each message, in the order in which they were handed out. */
   readonly held = new Map<number, number>();
   window: number;
+  /** The last message that was delivered to it. */
+  delivered?: number;
   /** Deliveries begin once the subscription has been answered. */
   active = false;
   /** When the connector last named it, epoch milliseconds. */

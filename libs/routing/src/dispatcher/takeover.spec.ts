@@ -8,7 +8,7 @@ import {
   startBackend,
   type TestPlatform,
 } from '@orrery/core/testing';
-import { fifoPublish } from '../contract.js';
+import { fifoPartition, fifoPublish, fifoSubscribe } from '../contract.js';
 import { routing } from '../index.js';
 import { FifoConnector } from '../testing/fifo-connector.js';
 import { Producer } from '../testing/producer.js';
@@ -186,6 +186,20 @@ describe('several routing instances', () => {
     const next = await connector.subscribe(TENANT, 'f');
     await eventually(() => connector.texts(next).length === left);
     expect(connector.texts(next)).toEqual(Array.from({ length: left }, (_, i) => String(total - left + i + 1)));
+  });
+
+  it('tell a subscription that comes back what another one has been given', async () => {
+    await api.post(FIFOS, { name: 'f' });
+    await Promise.all(Array.from({ length: 5 }, (_, i) => publish('f', String(i))));
+    const other = await connector.subscribe(TENANT, 'f', { window: 3, prompt: false });
+    await eventually(() => connector.held(other) === 3);
+    const rows = await backend.query<{ seq: string }>('SELECT seq FROM routing.fifo_messages ORDER BY seq');
+    const held = rows.map(({ seq }) => Number(seq));
+    const back = { subscription: 'back', tenantId: TENANT, fifoName: 'f', instance: connector.instance };
+    const to = String(fifoPartition(TENANT, 'f', bus.partitions));
+    const request = { ...back, window: 10, autoAck: false, held };
+    const { kept } = await callRpc(bus, fifoSubscribe, request, { to, timeoutMs: 60_000 });
+    expect(kept).toEqual(held.slice(3));
   });
 
   it('forget consumers that did not come back after a restart', async () => {
