@@ -221,15 +221,15 @@ async function orrery() {
           .map(([name, rate]) => `${name} ${rate}`)
           .join(', ')}`,
       );
-      for (const [name, { cores, rssMiB, rssGrowthMiB }] of Object.entries(used))
+      for (const [name, { cores, memoryMiB, growthMiB }] of Object.entries(used))
         console.log(
-          `  ${name.padEnd(16)} ${cores.toFixed(2)} cores, ${((cores * whole * 1e6) / acknowledged).toFixed(0)} µs per message, ${rssMiB.toFixed(0)} MiB (${rssGrowthMiB >= 0 ? '+' : ''}${rssGrowthMiB.toFixed(0)})`,
+          `  ${name.padEnd(16)} ${cores.toFixed(2)} cores, ${((cores * whole * 1e6) / acknowledged).toFixed(0)} µs per message, ${memoryMiB.toFixed(0)} MiB (${growthMiB >= 0 ? '+' : ''}${growthMiB.toFixed(0)})`,
         );
       return result;
     };
 
     const edge = pids['edge'] ?? pids['mqtt-connector'] ?? pids['mqtt-connector-1'] ?? 0;
-    const before = usage(edge).rssMiB;
+    const before = usage(edge).memoryMiB;
     const idle = startLoad({
       port: platform.mqttPort,
       connections: IDLE,
@@ -243,7 +243,7 @@ async function orrery() {
       (await sql.query(`SELECT count(*) n FROM device_manager.interfaces WHERE status = 'ONLINE'`)).rows[0].n < IDLE
     )
       await sleep(100);
-    const perConnection = ((usage(edge).rssMiB - before) * 1024) / IDLE;
+    const perConnection = ((usage(edge).memoryMiB - before) * 1024) / IDLE;
     idle.stop();
     await idle.done;
     console.log(`  memory per idle connection: ${perConnection.toFixed(1)} KiB`);

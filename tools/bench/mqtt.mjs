@@ -61,7 +61,7 @@ async function publications(name, port, device) {
 
 /** @param {number} port @param {string} apiKey @param {number} edge @param {string} what */
 async function idle(port, apiKey, edge, what) {
-  const before = usage(edge).rssMiB;
+  const before = usage(edge).memoryMiB;
   const child = fork('tools/bench/idle-connections.mjs', [String(port), String(IDLE), apiKey]);
   const [{ seconds }] = /** @type {[{ seconds: number }]} */ (
     await Promise.race([
@@ -72,7 +72,7 @@ async function idle(port, apiKey, edge, what) {
     ])
   );
   await sleep(3000);
-  const kib = ((usage(edge).rssMiB - before) * 1024) / IDLE;
+  const kib = ((usage(edge).memoryMiB - before) * 1024) / IDLE;
   const rate = Math.round(IDLE / seconds);
   console.log(`Orrery     ${IDLE} ${what}: ${rate} connections/s, ${kib.toFixed(1)} KiB of memory per idle connection`);
   const closed = once(child, 'exit');

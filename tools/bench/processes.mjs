@@ -2,12 +2,18 @@ import { readdirSync, readFileSync } from 'node:fs';
 
 const TICKS_PER_SECOND = 100;
 
-/** @param {number} pid @returns {{ cpuSeconds: number, rssMiB: number }} of this process and, unless it is our own, its children */
+/**
+ * Of this process and, unless it is our own, its children. The memory is theirs alone: what the processes of PostgreSQL share
+ * is of a fixed size, and would be counted once for each of them that has touched it.
+ *
+ * @param {number} pid
+ * @returns {{ cpuSeconds: number, memoryMiB: number }}
+ */
 export function usage(pid) {
   let cpuSeconds = 0;
-  let pages = 0;
+  let memoryKiB = 0;
   const wanted = new Set([pid]);
-  /** @type {Array<{ pid: number, parent: number, ticks: number, rss: number }>} */
+  /** @type {Array<{ pid: number, parent: number, ticks: number }>} */
   const all = [];
   for (const name of readdirSync('/proc')) {
     if (!/^\d+$/.test(name)) continue;
@@ -19,7 +25,6 @@ export function usage(pid) {
         parent: Number(fields[1]),
         ticks:
           Number(fields[11]) + Number(fields[12]) + (pid === process.pid ? 0 : Number(fields[13]) + Number(fields[14])),
-        rss: Number(fields[21]),
       });
     } catch {
       // The process has ended since the directory was read.
@@ -37,9 +42,18 @@ export function usage(pid) {
     if (wanted.has(each.pid)) {
       // Time of ended children is counted in their parent.
       cpuSeconds += each.ticks / TICKS_PER_SECOND;
-      pages += each.rss;
+      memoryKiB += ownMemory(each.pid);
     }
-  return { cpuSeconds, rssMiB: (pages * 4096) / 1_048_576 };
+  return { cpuSeconds, memoryMiB: memoryKiB / 1024 };
+}
+
+/** @param {number} pid */
+function ownMemory(pid) {
+  try {
+    return Number(/RssAnon:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0);
+  } catch {
+    return 0;
+  }
 }
 
 /** CPU cores that each process used between two calls. @param {Record<string, number>} pids */
@@ -55,8 +69,8 @@ export function watchUsage(pids) {
           name,
           {
             cores: (now.cpuSeconds - (start[name]?.cpuSeconds ?? 0)) / seconds,
-            rssMiB: now.rssMiB,
-            rssGrowthMiB: now.rssMiB - (start[name]?.rssMiB ?? 0),
+            memoryMiB: now.memoryMiB,
+            growthMiB: now.memoryMiB - (start[name]?.memoryMiB ?? 0),
           },
         ];
       }),

@@ -2,7 +2,7 @@ import { usage } from '../bench/processes.mjs';
 
 const EVERY_MS = 5000;
 
-/** @typedef {{ begin: number, peak: number, end: number }} Memory resident, in MiB */
+/** @typedef {{ begin: number, peak: number, end: number }} Memory in MiB */
 
 /**
  * Watches the memory of all processes and servers of a platform.
@@ -31,8 +31,8 @@ export function watchMemory(platform) {
 }
 
 /**
- * MiB of each process and server at this moment; those that do not run are left out. PostgreSQL's is the sum over its
- * processes, which share most of it.
+ * MiB that each process and server has for itself at this moment; those that do not run are left out. PostgreSQL's is the
+ * sum over its processes, without what they share.
  *
  * @param {import('../platform.mjs').Platform} platform
  * @returns {Map<string, number>}
@@ -45,8 +45,8 @@ export function memoryOf({ processes, services }) {
   const found = new Map();
   for (const [name, pid] of pids) {
     if (pid === undefined) continue;
-    const { rssMiB } = usage(pid);
-    if (rssMiB > 0) found.set(name, Math.round(rssMiB));
+    const { memoryMiB } = usage(pid);
+    if (memoryMiB > 0) found.set(name, Math.round(memoryMiB));
   }
   return found;
 }
