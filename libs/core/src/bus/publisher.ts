@@ -1,6 +1,6 @@
 import { headers as natsHeaders, type Msg, type MsgHdrs, type Subscription } from '@nats-io/transport-node';
 import { encodeEntry, type EntryItem } from '../messages/index.js';
-import { metrics } from '../telemetry/index.js';
+import { metrics, onScrape } from '../telemetry/index.js';
 import type { Bus } from './bus.js';
 import { streamSubject, type PartitionedStream } from './streams.js';
 
@@ -80,7 +80,7 @@ export class PackingPublisher {
   private readonly drainListeners: Array<() => void> = [];
   private pendingCount = 0;
   private pendingBytes = 0;
-  private reported = 0;
+  private readonly endReports: () => void;
   private closed = false;
   private warnedAt = 0;
   private readonly counted;
@@ -96,6 +96,7 @@ export class PackingPublisher {
       ackSeconds: metrics.ackSeconds.labels(stream),
       pending: metrics.pendingMessages.labels(stream),
     };
+    this.endReports = onScrape(() => () => this.counted.pending.inc(this.pendingCount));
     this.lanes = Array.from({ length: bus.partitions }, () => ({ queue: [], number: 0, sentAt: 0 }));
     this.origin = `${bus.instance}-${++PackingPublisher.made}`;
     this.inbox = `${bus.inboxPrefix}.pub.${this.origin}.${stream}`;
@@ -194,7 +195,10 @@ export class PackingPublisher {
       bytes += lane.queue[count++]!.bytes;
     const taken = lane.queue.splice(0, count);
     const items = taken.filter((item) => !item.cancelled);
-    for (const item of taken) if (item.cancelled) this.release(item);
+    if (items.length < taken.length) {
+      for (const item of taken) if (item.cancelled) this.release(item);
+      this.tellDrained();
+    }
     if (items.length === 0) {
       if (lane.queue.length > 0) this.schedule(partition);
       return;
@@ -204,7 +208,6 @@ export class PackingPublisher {
     headers.set(NUMBER_HEADER, String(++lane.number));
     lane.inFlight = { number: lane.number, items, payload: encodeEntry(items), headers };
     lane.sentAt = performance.now();
-    this.report();
     this.send(partition, lane.inFlight);
   }
 
@@ -248,14 +251,8 @@ export class PackingPublisher {
       this.release(item);
       item.resolve({ order: base + i });
     });
-    this.report();
     this.next(partition);
-    if (
-      this.drainListeners.length > 0 &&
-      this.pendingCount <= this.capacity.messages / 2 &&
-      this.pendingBytes <= this.capacity.bytes / 2
-    )
-      for (const listener of this.drainListeners.splice(0)) listener();
+    this.tellDrained();
   }
 
   private refused(partition: number, entry: InFlight, reason: string): void {
@@ -272,6 +269,7 @@ export class PackingPublisher {
     const left = entry.items.filter((item) => !item.cancelled);
     if (left.length < entry.items.length) {
       for (const item of entry.items) if (item.cancelled) this.release(item);
+      this.tellDrained();
       if (left.length === 0) {
         delete this.lanes[partition]!.inFlight;
         this.next(partition);
@@ -287,9 +285,13 @@ export class PackingPublisher {
     metrics.refusedMessages.inc({ stream: this.stream, reason });
   }
 
-  private report(): void {
-    this.counted.pending.inc(this.pendingCount - this.reported);
-    this.reported = this.pendingCount;
+  private tellDrained(): void {
+    if (
+      this.drainListeners.length > 0 &&
+      this.pendingCount <= this.capacity.messages / 2 &&
+      this.pendingBytes <= this.capacity.bytes / 2
+    )
+      for (const listener of this.drainListeners.splice(0)) listener();
   }
 
   private release(item: Pending): void {
@@ -304,5 +306,6 @@ export class PackingPublisher {
     while (this.pendingCount > 0 && Date.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 10));
     for (const lane of this.lanes) clearTimeout(lane.inFlight?.timer);
     this.replies.unsubscribe();
+    this.endReports();
   }
 }

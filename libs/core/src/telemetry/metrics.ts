@@ -62,7 +62,7 @@ export const metrics = {
     'Messages that their publisher was told are not taken; reason: too_large, timeout, closing',
     ['stream', 'reason'],
   ),
-  pendingMessages: gauge('orrery_bus_pending_messages', 'Messages waiting for the bus', ['stream']),
+  pendingMessages: scrapedGauge('orrery_bus_pending_messages', 'Messages waiting for the bus', ['stream']),
   partitions: gauge('orrery_bus_partitions', 'Partitions of the installation'),
   streamFill: scrapedGauge('orrery_stream_fill_ratio', 'How full a stream is; at 1 it refuses messages', [
     'stream',
