@@ -44,7 +44,7 @@ interface Selection {
 
 /** Of a message in its stream. */
 interface Place {
-  timestamp: Date;
+  timestamp: Date | string;
   id: string;
 }
 
@@ -152,14 +152,16 @@ export class StreamsService {
     const values = [...parameters];
     const where = [...conditions];
     if (after) where.push(`(timestamp, id) < ($${values.push(after.timestamp)}, $${values.push(after.id)})`);
-    const rows = await this.database.query<Place & { body: string }>(
-      `SELECT timestamp, id, body FROM (
-         SELECT *, sum(octet_length(body)) OVER (ORDER BY timestamp DESC, id DESC) - octet_length(body) AS bytes_before
+    // Only the message that fills the page says where it is.
+    const rows = await this.database.query<{ body: string; last: Place | null }>(
+      `SELECT body, CASE WHEN bytes >= ${PAGE_BYTES} THEN json_build_object('timestamp', timestamp, 'id', id) END AS last
+       FROM (
+         SELECT *, sum(octet_length(body)) OVER (ORDER BY timestamp DESC, id DESC) AS bytes
          FROM (
            SELECT timestamp, id, body FROM messages
            WHERE ${where.join(' AND ')} ORDER BY timestamp DESC, id DESC LIMIT ${limit}
          ) wanted
-       ) measured WHERE bytes_before < ${PAGE_BYTES} ORDER BY timestamp DESC, id DESC`,
+       ) measured WHERE bytes - octet_length(body) < ${PAGE_BYTES} ORDER BY timestamp DESC, id DESC`,
       values,
     );
     if (rows.length > 0 && Number.isFinite(limitOf(key.limits, 'streamReadsPerMinute')))
@@ -167,10 +169,8 @@ export class StreamsService {
         accountMinute(key.tenantId, 'streamReadsPerMinute', Number.POSITIVE_INFINITY, rows.length),
       ]);
     const text = rows.map(({ body }) => body).join(',');
-    const page: Page = { text, count: rows.length };
-    if (rows.length === limit || Buffer.byteLength(text) < PAGE_BYTES) return page;
-    const { timestamp, id } = rows.at(-1)!;
-    return { ...page, next: { timestamp, id } };
+    const last = rows.length < limit ? rows.at(-1)?.last : undefined;
+    return { text, count: rows.length, ...(last ? { next: last } : {}) };
   }
 
   private limit(text: string | undefined): number {
