@@ -1,6 +1,11 @@
 import { Queue, Worker } from 'bullmq';
 import { Redis } from 'ioredis';
+import { RpcUnavailableError } from '../bus/index.js';
 import { type Logger, metrics } from '../telemetry/index.js';
+
+/** How often, with longer and longer pauses, a job is tried that needs a service which is not there, as when both start. */
+const ATTEMPTS = 8;
+const FIRST_PAUSE_MS = 1000;
 
 /** Work that is done again and again, by one instance at a time. */
 export interface RepeatedJob {
@@ -12,7 +17,8 @@ export interface RepeatedJob {
 
 /**
  * Repeated work on BullMQ. Redis holds the schedule alone and nothing that could not be rebuilt: each start declares
- * its jobs again, and a job that fails is logged and runs at its next time.
+ * its jobs again, and a job that fails is logged and runs at its next time; after some tries within two minutes, when another
+ * service could not be asked.
  */
 export class Jobs {
   private readonly connection: Redis;
@@ -40,11 +46,12 @@ export class Jobs {
     this.queues.push(queue);
     const worker = new Worker(
       name,
-      async () => {
+      async ({ attemptsMade }) => {
         try {
           await job.run();
           metrics.jobRuns.inc({ job: job.name, outcome: 'done' });
         } catch (error) {
+          if (error instanceof RpcUnavailableError && attemptsMade + 1 < ATTEMPTS) throw error;
           metrics.jobRuns.inc({ job: job.name, outcome: 'failed' });
           this.logger.error({ job: job.name, error }, 'a job failed; it runs again at its next time');
         }
@@ -55,7 +62,18 @@ export class Jobs {
     worker.on('error', (error) => this.warn(error, job.name));
     this.workers.push(worker);
     const declare = (): Promise<unknown> =>
-      queue.upsertJobScheduler(name, { every: job.everyMs }, { opts: { removeOnComplete: true, removeOnFail: true } });
+      queue.upsertJobScheduler(
+        name,
+        { every: job.everyMs },
+        {
+          opts: {
+            removeOnComplete: true,
+            removeOnFail: true,
+            attempts: ATTEMPTS,
+            backoff: { type: 'exponential', delay: FIRST_PAUSE_MS },
+          },
+        },
+      );
     await declare();
     this.schedules.add(declare);
   }

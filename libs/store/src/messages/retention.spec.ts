@@ -17,9 +17,9 @@ const monthsAgo = (months: number): Date => {
 };
 const nameOf = (months: number): string => `messages_${monthsAgo(months).toISOString().slice(0, 7).replace('-', '_')}`;
 
-it('messages are kept as long as any offer says, and no longer', async () => {
+it('messages are kept as long as any offer says, and no longer, also when identity is there later than the store', async () => {
   const bus = await backend.bus();
-  await backend.boot([identity]);
+  const first = await backend.boot([identity]);
   const { tenantId, masterKey } = await callRpc(bus, createTenant, {
     name: 'long',
     settings: { dataManagement: { enabled: true, storeRetentionDays: 800 } },
@@ -36,7 +36,9 @@ it('messages are kept as long as any offer says, and no longer', async () => {
       [tenantId, from, from.getTime().toString(16).padStart(12, '0').padEnd(24, '0'), JSON.stringify({ months })],
     );
   }
+  await first.close();
   const { url } = await backend.boot([store]);
+  await backend.boot([identity]);
   await eventually(async () => {
     const tables = await backend.query<{ relname: string }>(
       `SELECT relname FROM pg_class WHERE relname IN ('${nameOf(20)}', '${nameOf(40)}')`,

@@ -1,4 +1,4 @@
-import { type Bus, callRpc, RpcUnavailableError } from '@orrery/core/bus';
+import { type Bus, callRpc } from '@orrery/core/bus';
 import type { Database } from '@orrery/core/database';
 import { longestKept } from '@orrery/identity/contract';
 
@@ -23,15 +23,11 @@ export async function ensurePartitions(database: Database, now = new Date()): Pr
 }
 
 /**
- * Drops the months of which every message is older than any tenant's offer keeps it: none while identity can't be asked,
- * which it is again at the next time.
+ * Drops the months of which every message is older than any tenant's offer keeps it.
+ * @throws RpcUnavailableError when identity can't be asked.
  */
 export async function dropExpiredPartitions(bus: Bus, database: Database): Promise<void> {
-  const { days } = await callRpc(bus, longestKept, { limit: 'dataDays' }).catch((error: unknown) => {
-    if (!(error instanceof RpcUnavailableError)) throw error;
-    bus.logger.warn('no message is dropped for its age: identity, which knows what offers keep, does not answer');
-    return { days: null };
-  });
+  const { days } = await callRpc(bus, longestKept, { limit: 'dataDays' });
   if (days === null) return;
   const oldest = new Date(Math.max(0, Date.now() - days * DAY_MS));
   const partitions = await database.query<{ name: string }>(
