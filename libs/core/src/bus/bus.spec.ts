@@ -1,12 +1,11 @@
 import { headers as natsHeaders } from '@nats-io/transport-node';
 import { Database, type Schema } from '../database/index.js';
 import { writeOutbox } from '../database/index.js';
-import { decodeEntry, encodeEntry } from '../messages/index.js';
+import { encodeEntry } from '../messages/index.js';
 import { type Backend, eventually, startBackend } from '../testing/index.js';
 import type { Service } from '../service/index.js';
 import {
   type Bus,
-  BusUnavailableError,
   NO_EFFECT,
   NUMBER_HEADER,
   ORIGIN_HEADER,
@@ -15,7 +14,6 @@ import {
   PartitionReader,
   type ReadItem,
   purgeRead,
-  VersionedCache,
 } from './index.js';
 
 class Effects1 {
@@ -258,33 +256,6 @@ describe('PackingPublisher and PartitionReader', () => {
     await publisher.close();
   });
 
-  it('refuse publishers of a full stream, lose nothing, and go on when it has room', async () => {
-    const bus = await backend.bus();
-    const publisher = new PackingPublisher(bus, 'EVENTS', { messages: 64, bytes: 64 << 20 });
-    const body = JSON.stringify('x'.repeat(50_000));
-    let acknowledged = 0;
-    const results = Array.from({ length: 100 }, (_, i) =>
-      publisher.publish(0, `{"n":${i}}`, body).then(() => acknowledged++),
-    );
-    await eventually(() => acknowledged > 0 && publisher.saturated);
-    await expect(publisher.publish(0, '{"n":-1}', body, 300)).rejects.toThrow(BusUnavailableError);
-    expect(acknowledged).toBeLessThan(100);
-    // Someone reads: as soon as there is room, the waiting messages arrive in their order.
-    const numbers: number[] = [];
-    const consumer = await bus.js.consumers.get('EVENTS_0');
-    const messages = await consumer.consume({
-      callback: (message) => {
-        for (const item of decodeEntry(message.data)) numbers.push((JSON.parse(item.header) as { n: number }).n);
-        void bus.jsm.streams.purge('EVENTS_0', { seq: message.seq + 1 });
-      },
-    });
-    await Promise.all(results);
-    await eventually(() => numbers.length === 100);
-    expect(numbers).toEqual(range(0, 100));
-    await messages.close();
-    await publisher.close();
-  });
-
   it('purge a stream up to the slowest of its registered readers', async () => {
     const bus = await backend.bus();
     const publisher = new PackingPublisher(bus, 'READY');
@@ -479,36 +450,5 @@ describe('OutboxRelay', () => {
     await eventually(() => seen.length === 2);
     expect(seen).toEqual(['"before"', '"after"']);
     await b.stop();
-  });
-});
-
-describe('VersionedCache', () => {
-  it('keeps nothing that was loaded before an invalidation, however many come while it loads', async () => {
-    let current = 'v0';
-    const answers: Array<() => void> = [];
-    const cache = new VersionedCache(
-      () =>
-        new Promise<string>((resolve) => {
-          const read = current;
-          answers.push(() => resolve(read));
-        }),
-      10,
-    );
-    const answer = async (): Promise<void> => {
-      await eventually(() => answers.length > 0);
-      answers.shift()!();
-      await new Promise(setImmediate);
-    };
-    const first = cache.get('k');
-    current = 'v1';
-    cache.invalidate('k');
-    const second = cache.get('k');
-    await answer();
-    current = 'v2';
-    cache.invalidate('k');
-    await answer();
-    await answer();
-    expect(await Promise.all([first, second])).toEqual(['v2', 'v2']);
-    expect(cache.peek('k')).toBe('v2');
   });
 });

@@ -1,3 +1,4 @@
+import { decodeEntry } from '../messages/index.js';
 import { scrape } from '../telemetry/index.js';
 import { type Backend, eventually, startBackend } from '../testing/index.js';
 import { type Bus, BusUnavailableError, PackingPublisher } from './index.js';
@@ -15,6 +16,31 @@ const waiting = async (): Promise<number> =>
   Number(/^orrery_bus_pending_messages\{stream="EVENTS"\} (\d+)$/m.exec(await scrape())?.[1]);
 
 describe('a publisher to a stream that is full', () => {
+  it('refuses those who do not wait, loses nothing, and goes on in order when there is room', async () => {
+    const publisher = new PackingPublisher(bus, 'EVENTS', { messages: 64, bytes: 64 << 20 });
+    let acknowledged = 0;
+    const results = Array.from({ length: 100 }, (_, i) =>
+      publisher.publish(0, `{"n":${i}}`, BODY).then(() => acknowledged++),
+    );
+    await eventually(() => acknowledged > 0 && publisher.saturated);
+    await expect(publisher.publish(0, '{"n":-1}', BODY, 300)).rejects.toThrow(BusUnavailableError);
+    expect(acknowledged).toBeLessThan(100);
+    // Someone reads: as soon as there is room, the waiting messages arrive in their order.
+    const numbers: number[] = [];
+    const consumer = await bus.js.consumers.get('EVENTS_0');
+    const messages = await consumer.consume({
+      callback: (message) => {
+        for (const item of decodeEntry(message.data)) numbers.push((JSON.parse(item.header) as { n: number }).n);
+        void bus.jsm.streams.purge('EVENTS_0', { seq: message.seq + 1 });
+      },
+    });
+    await Promise.all(results);
+    await eventually(() => numbers.length === 100);
+    expect(numbers).toEqual(Array.from({ length: 100 }, (_, i) => i));
+    await messages.close();
+    await publisher.close();
+  });
+
   it('tells how many messages wait, also those that came after the last one that was taken', async () => {
     const publisher = new PackingPublisher(bus, 'EVENTS');
     let acknowledged = 0;

@@ -318,6 +318,7 @@ export class ConsumedFifo {
   /** Messages are for those who acknowledge, and for all of them. */
   private checkTaking(): void {
     delete this.taking;
+    // Each of them looks, also after one that waits.
     const untaken = this.order.filter((subscriber) => subscriber.waits()).length > 0;
     if (untaken) this.pace.stop();
     if (untaken || this.order.length > 1) void this.recall();
